@@ -431,10 +431,46 @@ class ModelFailed:
     retryable: bool
 
 
+# --- monitor <-> embedded model server ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedStart:
+    """Load `model_path` (a GGUF file) and serve it on `socket_path` (a unix socket in a 0700 directory) or, when that
+    is None, on a loopback port. `api_key` is demanded of every request."""
+
+    model_path: str
+    model_name: str
+    socket_path: str | None
+    api_key: str
+    threads: int
+    context_tokens: int
+
+    def __repr__(self) -> str:
+        return f"EmbeddedStart(model_path={self.model_path!r}, socket_path={self.socket_path!r}, api_key=<hidden>)"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedReady:
+    """The model is loaded and the server answers at `base_url` (through `socket_path` when that is set)."""
+
+    base_url: str
+    socket_path: str | None
+    context_tokens: int
+    load_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedFailed:
+    """The model could not be loaded or served."""
+
+    message: str
+
+
 Message: TypeAlias = (
     AgentStart | AgentUpdate | TurnStart | TurnCancel | ToolResult | AgentReady | ModelRequest | ToolRequest | TurnText
     | TurnEnd | GatewayStart | GatewayCall | GatewayCancel | ProbeServers | GatewayReady | ServersFound | ModelDelta
-    | ModelDone | ModelFailed
+    | ModelDone | ModelFailed | EmbeddedStart | EmbeddedReady | EmbeddedFailed
 )  # fmt: skip
 
 _TYPES: Final[dict[str, type[Any]]] = {t.__name__: t for t in get_args(Message)}
@@ -488,7 +524,7 @@ def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 -- a class, which mypy 
     return get_type_hints(kind)
 
 
-def _build(kind: type[Any], body: canon.Json, where: str) -> object:
+def _build(kind: Any, body: canon.Json, where: str) -> object:  # noqa: ANN401 -- any message class
     hints = _hints(kind)
     if not isinstance(body, dict) or body.keys() != hints.keys():
         raise WireError(f"{where}: its fields are not those of {kind.__name__}")
