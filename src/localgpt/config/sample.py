@@ -1,0 +1,48 @@
+"""The configuration file that `localgpt init` writes: every line a comment, so that the defaults stay the defaults."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SAMPLE: Final = """\
+# LocalGPT configuration. Everything here is optional; `localgpt config show` prints what applies.
+# Rules about what the agent may do are not written here but in LocalGPT.md, where they are signed.
+
+# [agent]
+# default_model = "ollama/qwen3"     # provider/name, or: opus, sonnet, gpt, glm, grok
+# fallback_models = []
+# max_tokens = 4096
+# turn_timeout = "10m"
+
+# Keys are best taken from the environment: only "${VARIABLE}" as the whole value is expanded.
+# [providers.anthropic]
+# api_key = "${ANTHROPIC_API_KEY}"
+
+# [providers.openai]
+# api_key = "${OPENAI_API_KEY}"
+
+# [providers.ollama]
+# endpoint = "http://localhost:11434"
+
+# Any other server that speaks the OpenAI protocol: default_model = "openai-compat/NAME"
+# [providers.openai_compatible]
+# base_url = "http://127.0.0.1:8000/v1"
+
+# [embedded]                         # the model server inside this program
+# threads = 3
+# context_tokens = 8192
+
+# [memory]
+# workspace = "~/.local/share/localgpt/workspace"
+
+# Limits of every confined command. No setting can switch the sandbox off.
+# [sandbox]
+# timeout_secs = 120
+# max_output_bytes = 1048576
+# max_file_size_bytes = 52428800
+# max_processes = 64
+# allow_paths = { read = [], write = [] }
+
+# [tools]
+# require_approval = []              # tools that always ask
+"""
