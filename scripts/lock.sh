@@ -7,3 +7,4 @@ lock() { uv pip compile --quiet --universal --python-version 3.11 --generate-has
 lock pyproject.toml -o requirements/core.txt
 lock pyproject.toml --extra embedded -c requirements/core.txt -o requirements/embedded.txt
 lock pyproject.toml --extra embedded --group dev -c requirements/core.txt -o requirements/dev.txt
+lock --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt

@@ -1,0 +1,9 @@
+# Thin on purpose: `run` and `scripts/` hold the commands.
+.PHONY: check nightly
+
+check:
+	./run test
+
+# What is too long for every change: properties with twenty times the examples, every bench in full, a release built twice.
+nightly:
+	HYPOTHESIS_PROFILE=nightly ./run test --only tests,benches-full,release
