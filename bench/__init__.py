@@ -1,0 +1,1 @@
+"""One runnable module a figure: `python -m bench.NAME [--json]`."""

@@ -1,0 +1,26 @@
+"""Entry point of the ``localgpt`` command. ``--version`` is answered before anything else is imported."""
+
+import gc
+import sys
+
+
+def main() -> int:
+    """Run the command line in ``sys.argv`` and give its exit status."""
+    arguments = sys.argv[1:]
+    if arguments in (
+        ["--version"],
+        ["-V"],
+    ):  # the two most frequent calls of scripts; Typer answers all other spellings
+        from localgpt import __version__  # noqa: PLC0415 -- start-up time is a promise
+
+        sys.stdout.write(f"localgpt {__version__}\n")
+        return 0
+    gc.disable()  # importing makes no garbage, and looking for it costs milliseconds
+    from localgpt.cli.app import run  # noqa: PLC0415 -- as above
+
+    gc.enable()
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
