@@ -35,13 +35,17 @@ USAGE = """usage: run chat | run test [OPTION...] | run COMMAND [ARG...]
 
 def home() -> Path:
     """Return the user's home, also when the environment does not say."""
-    return Path(os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir)
+    named = os.environ.get("HOME", "")
+    return Path(named if named.startswith("/") else pwd.getpwuid(os.geteuid()).pw_dir)
 
 
 def folder(ours: str, xdg: str, default: str) -> Path:
-    """Return LocalGPT's folder of one kind: our variable, then the XDG one, then the default under the home."""
-    if value := os.environ.get(ours):
-        return Path(value).expanduser().absolute()
+    """Return LocalGPT's folder of one kind: our variable, then the XDG one, then the default under the home.
+
+    As in ``localgpt.config.paths``: a value that is not an absolute path counts as absent.
+    """
+    if (value := os.environ.get(ours, "")).startswith("/"):
+        return Path(value)
     value = os.environ.get(xdg, "")
     return (Path(value) if value.startswith("/") else home() / default) / "localgpt"
 
