@@ -1,0 +1,84 @@
+"""Questions at the start of a session: trust this folder? use this model?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from localgpt.cli.terminal.argv import quote
+from localgpt.cli.terminal.choose import Chooser, Option
+from localgpt.cli.terminal.escape import escape, escape_line
+from localgpt.cli.terminal.keys import Keyboard
+from localgpt.cli.terminal.panels import Edge
+from localgpt.cli.terminal.screen import Ink, Looks, Screen
+
+_YES_NO: Final = (Option("y", "yes"), Option("n", "no", safe=True))
+_PATIENCE_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOffer:
+    """A model that was found or is hosted, before it is used for the first time.
+
+    `place` is where requests go (``127.0.0.1:11434``, ``api.example.com``); `listener` says who listens there, for a
+    local server (``ollama, uid 1000``); `sends` is what goes there, one phrase each.
+    """
+
+    place: str
+    product: str
+    model: str
+    sends: tuple[str, ...]
+    listener: str = ""
+    hosted: bool = False
+
+
+def ask_trust(path: str, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Ask whether the folder `path` is trusted; no is the default, and the answer to a time-out."""
+    return _yes(lambda width: trust_rows(path, screen.looks, width), screen, keyboard, clock)
+
+
+def ask_model(
+    offer: ModelOffer, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic
+) -> bool:
+    """Ask whether the offered model may be used; no is the default."""
+    return _yes(lambda width: model_rows(offer, screen.looks, width), screen, keyboard, clock)
+
+
+def _yes(page: Callable[[int], list[str]], screen: Screen, keyboard: Keyboard, clock: Callable[[], float]) -> bool:
+    try:
+        with keyboard.raw():
+            chooser = Chooser(screen, keyboard, page, _YES_NO, default="n", expires_s=_PATIENCE_S, clock=clock)
+            yes = chooser.ask().key == "y"
+    except EOFError:
+        yes = False
+    screen.print("yes" if yes else "no")
+    return yes
+
+
+def trust_rows(path: str, looks: Looks, width: int) -> list[str]:
+    """What trust means, and for which folder."""
+    edge = Edge(looks, width, exact=True)
+    return [
+        f"{edge.top} {looks.ink('Trust this folder?', Ink.WARN)}",
+        *edge.text(quote(path), Ink.STRONG),
+        *edge.text("yes: files here can be changed, and commands can write here"),
+        *edge.text("no: read-only, and whatever is read here counts as untrusted"),
+        edge.bottom,
+    ]
+
+
+def model_rows(offer: ModelOffer, looks: Looks, width: int) -> list[str]:
+    """Who would get what."""
+    edge = Edge(looks, width, exact=True)
+    where = f"{quote(offer.place)} ({escape_line(offer.product)})"
+    out = [
+        f"{edge.top} {looks.ink('Use this model?', Ink.WARN)}",
+        *edge.text(f"model: {quote(offer.model)}", Ink.STRONG),
+        *edge.text(f"{'hosted by' if offer.hosted else 'server on this machine:'} {where}"),
+    ]
+    if offer.listener:
+        out += edge.text(f"listening there: {escape_line(offer.listener)}")
+    out += edge.text("what is sent there: " + "; ".join(escape(part) for part in offer.sends))
+    return [*out, edge.bottom]
