@@ -586,13 +586,21 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send one message, waiting until the peer took it.
 
+        While the peer is not reading, whatever it sends is taken in: two sides that send to each other at once with
+        full buffers would otherwise wait for each other for ever.
+
         Raises:
             PeerGone: when the peer has closed its end.
         """
-        try:
-            self._sock.sendall(encode(message))
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise PeerGone("the other process ended") from error
+        rest = memoryview(encode(message))
+        while rest:
+            try:
+                rest = rest[self._sock.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                if select.select([self._sock], [self._sock], [])[0]:
+                    self._fill()
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise PeerGone("the other process ended") from error
 
     def receive(self, timeout_s: float | None = None) -> Message:
         """Receive one message.

@@ -119,7 +119,7 @@ class Answer:
 
 
 class Approver(Protocol):
-    """Whoever can answer a question. Denying is the default of every implementation: on time-out, on end of file, on error."""
+    """Whoever can answer a question. Every implementation denies by default: on time-out, end of file and error."""
 
     def ask(self, question: Question) -> Answer:
         """Show `question` and wait for the answer, `question.expires_s` seconds at most."""
@@ -127,8 +127,30 @@ class Approver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelOffer:
+    """A model that the user has not chosen yet and would be used after one confirmation.
+
+    `origin`: how it was found ("found on 127.0.0.1:11434", "ANTHROPIC_API_KEY is set"); `sends`: what will go there.
+    """
+
+    provider: str
+    host: str
+    model: str
+    origin: str
+    sends: str
+
+
+class ModelConfirmer(Protocol):
+    """Whoever can confirm the first use of a model. Without a terminal nobody can, and the offer is not taken."""
+
+    def confirm_model(self, offer: ModelOffer) -> bool:
+        """Show `offer` and return whether it may be used from now on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """What a status line shows. `rung`: "A", "B" or "none"; `effects_off` says why effects are off, "" when they are on."""
+    """What a status line shows. `rung`: "A", "B" or "none"; `effects_off` says why effects are off, "" when on."""
 
     session_id: str
     model: str

@@ -1,0 +1,136 @@
+"""The monitor's children as one thing to wait on: messages in, crashes named, restarts counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from localgpt.errors import ChannelError
+from localgpt.monitor.children import Child, ChildFailed, Room, spawn
+from localgpt.wire import Message, PeerGone
+
+MAX_RESTARTS: Final = 5  #: of one room in one session; a room that keeps dying is reported, not restarted for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message of a child."""
+
+    room: Room
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A child ended or spoke nonsense. `sentence` may quote its last words and is foreign text."""
+
+    room: Room
+    pid: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """`Peers.wake` was called: somebody wants the turn to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """Nothing happened before the deadline."""
+
+
+Incoming: TypeAlias = Arrived | Crashed | Woken | TimedOut
+Spawner: TypeAlias = Callable[[Room, Mapping[str, str]], Child]
+
+
+class Peers:
+    """The children of one session. Not thread-safe, except for `wake`."""
+
+    def __init__(self, environ: Mapping[str, str], *, spawner: Spawner = spawn) -> None:
+        self._environ = environ
+        self._spawner = spawner
+        self._children: dict[Room, Child] = {}
+        self._starts: dict[Room, int] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def start(self, room: Room, *first: Message) -> int:
+        """Start the child of `room`, send it its first messages, and return its process id.
+
+        Raises:
+            ChildFailed: when it cannot be started, or has been restarted too often.
+        """
+        self._starts[room] = self._starts.get(room, 0) + 1
+        if self._starts[room] > 1 + MAX_RESTARTS:
+            raise ChildFailed(
+                f"the {room.value} process ended {MAX_RESTARTS + 1} times in this session",
+                cure="start a new session; if it happens again, run: localgpt doctor",
+            )
+        child = self._spawner(room, self._environ)
+        self._children[room] = child
+        for message in first:
+            child.channel.send(message)
+        return child.pid
+
+    def running(self, room: Room) -> bool:
+        return room in self._children
+
+    def send(self, room: Room, message: Message) -> None:
+        """Send to the child of `room`; a child that has just died is reported by the next `wait`, not here."""
+        if child := self._children.get(room):
+            with contextlib.suppress(PeerGone):
+                child.channel.send(message)
+
+    def wake(self) -> None:
+        """Make the running or the next `wait` return `Woken`. Safe in signal handlers and other threads."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"w")
+
+    def forget_wakes(self) -> None:
+        """Drop wishes to end that came before this turn."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 64):
+                pass
+
+    def wait(self, deadline: float) -> Incoming:
+        """Wait until `deadline` (`time.monotonic` seconds) for whatever comes first."""
+        for child in self._children.values():
+            if child.channel.has_buffered:
+                return self._receive(child)
+        by_descriptor = {child.channel.fileno(): child for child in self._children.values()}
+        remaining = max(0.0, deadline - time.monotonic())
+        ready = select.select([self._wake_read, *by_descriptor], [], [], remaining)[0]
+        if not ready:
+            return TimedOut()
+        if self._wake_read in ready:
+            self.forget_wakes()
+            return Woken()
+        return self._receive(by_descriptor[ready[0]])
+
+    def stop(self, room: Room) -> int | None:
+        """End the child of `room` if it runs; its exit status."""
+        child = self._children.pop(room, None)
+        return None if child is None else child.end()
+
+    def close(self) -> None:
+        """End every child."""
+        for room in tuple(self._children):
+            self.stop(room)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _receive(self, child: Child) -> Incoming:
+        try:
+            return Arrived(child.room, child.channel.receive(timeout_s=10.0))
+        except ChannelError as error:
+            return self._crashed(child, error)
+
+    def _crashed(self, child: Child, error: Exception) -> Crashed:
+        del self._children[child.room]
+        child.end(grace_s=0.5)
+        sentence = child.describe_end() + ("" if isinstance(error, PeerGone) else f" ({error})")
+        return Crashed(child.room, child.pid, sentence)
