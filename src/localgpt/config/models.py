@@ -106,7 +106,8 @@ def parse_model(text: str, *, ollama_configured: bool = False) -> ModelRef:
     if slash and provider in PROVIDERS:
         if not name.strip():
             raise UnknownModel(f"{text!r} names a provider but no model", cure=f"write {provider}/NAME")
-        return ModelRef(provider, ALIASES.get(name, f"{provider}/{name}").removeprefix(f"{provider}/"))
+        owner, _, full = ALIASES.get(name, "").partition("/")
+        return ModelRef(provider, full if owner == provider else name)
     if not slash:
         for beginning, owner in _BARE.items():
             if text.startswith(beginning):
