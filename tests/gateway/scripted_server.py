@@ -6,8 +6,8 @@ Run beside an end-to-end test::
 
 or inside one: ``with running([{"text": "hello"}]) as server: ... server.base_url``.
 
-The script is a JSON list; each ``POST /v1/chat/completions`` or ``POST /v1/messages`` consumes the next answer. An answer
-is an object; every key is optional:
+The script is a JSON list; each ``POST /v1/chat/completions`` or ``POST /v1/messages`` consumes the next answer.
+An answer is an object; every key is optional:
 
     text           the model's words                    echo           true: repeat the last message's text instead
     tool_calls     [{"name", "arguments": object | "arguments_text": str, "id"}]
@@ -449,7 +449,7 @@ class _Anthropic(_Dialect):
         index = 0
         for kind, content in (("thinking", self.thinking), ("text", self.text)):
             if content:
-                block = {"type": kind, kind: "", **dict.fromkeys(["signature"] * (kind == "thinking"), "")}
+                block: Answer = {"type": kind, kind: "", **dict.fromkeys(["signature"] * (kind == "thinking"), "")}
                 yield self._event("content_block_start", index=index, content_block=block)
                 for piece in _pieces(content, self.piece):
                     yield self._delta(index, f"{kind}_delta", **{kind: piece})
@@ -483,7 +483,7 @@ class _Anthropic(_Dialect):
         content: list[Answer] = [{"type": "text", "text": self.text}] if self.text else []
         for call_id, name, arguments in self.calls:
             content.append({"type": "tool_use", "id": call_id, "name": name, "input": json.loads(arguments)})
-        body = {**self._message(), "content": content, "stop_reason": self._STOPS[self.stop]}
+        body: Answer = {**self._message(), "content": content, "stop_reason": self._STOPS[self.stop]}
         return (
             body
             if self.usage is None
