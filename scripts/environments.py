@@ -224,8 +224,8 @@ CAUSES = (  # what a tool prints, what it means, what to do; the first that is f
     ),
     (
         ("No matching distribution found",),
-        "a dependency has no prebuilt wheel for this system",
-        "use Linux with glibc on x86-64, and Python 3.11 to 3.14",
+        "the package index has no prebuilt wheel of a dependency for this system, or cannot be reached",
+        "use Linux with glibc on x86-64 and Python 3.11 to 3.14, and look at the network",
     ),
 )
 

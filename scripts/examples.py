@@ -53,7 +53,7 @@ def parse(line: int, command: str, output: Sequence[str]) -> Example:
 def matches(expected: str, found: str) -> bool:
     """Tell whether `found` is `expected`, with ``...`` standing for any text."""
     lines = (r"(?:.*\n)*?" if each.strip() == "..." else line_pattern(each) + r"\n" for each in expected.splitlines())
-    return re.fullmatch("".join(lines), found.strip() + "\n") is not None
+    return re.fullmatch("".join(lines), f"{found.strip()}\n" if found.strip() else "") is not None
 
 
 def line_pattern(line: str) -> str:
