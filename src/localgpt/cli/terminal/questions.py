@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from localgpt.cli.terminal.argv import quote
@@ -13,25 +12,27 @@ from localgpt.cli.terminal.escape import escape, escape_line
 from localgpt.cli.terminal.keys import Keyboard
 from localgpt.cli.terminal.panels import Edge
 from localgpt.cli.terminal.screen import Ink, Looks, Screen
+from localgpt.monitor.events import ModelOffer
 
 _YES_NO: Final = (Option("y", "yes"), Option("n", "no", safe=True))
 _PATIENCE_S: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOffer:
-    """A model that was found or is hosted, before it is used for the first time.
+class TerminalConfirmer:
+    """`ModelConfirmer` for a terminal."""
 
-    `place` is where requests go (``127.0.0.1:11434``, ``api.example.com``); `listener` says who listens there, for a
-    local server (``ollama, uid 1000``); `sends` is what goes there, one phrase each.
-    """
+    def __init__(self, screen: Screen, keyboard: Keyboard) -> None:
+        self._screen, self._keyboard = screen, keyboard
 
-    place: str
-    product: str
-    model: str
-    sends: tuple[str, ...]
-    listener: str = ""
-    hosted: bool = False
+    def confirm_model(self, offer: ModelOffer) -> bool:
+        return ask_model(offer, self._screen, self._keyboard)
+
+
+class DecliningConfirmer:
+    """`ModelConfirmer` for runs without a terminal: takes no offer."""
+
+    def confirm_model(self, offer: ModelOffer) -> bool:  # noqa: ARG002 -- the Protocol's parameter
+        return False
 
 
 def ask_trust(path: str, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic) -> bool:
@@ -72,13 +73,11 @@ def trust_rows(path: str, looks: Looks, width: int) -> list[str]:
 def model_rows(offer: ModelOffer, looks: Looks, width: int) -> list[str]:
     """Who would get what."""
     edge = Edge(looks, width, exact=True)
-    where = f"{quote(offer.place)} ({escape_line(offer.product)})"
-    out = [
+    return [
         f"{edge.top} {looks.ink('Use this model?', Ink.WARN)}",
         *edge.text(f"model: {quote(offer.model)}", Ink.STRONG),
-        *edge.text(f"{'hosted by' if offer.hosted else 'server on this machine:'} {where}"),
+        *edge.text(f"at: {quote(offer.host)} ({escape_line(offer.provider)})", Ink.STRONG),
+        *edge.text(f"why it is offered: {escape_line(offer.origin)}"),
+        *edge.text(f"what is sent there: {escape(offer.sends)}"),
+        edge.bottom,
     ]
-    if offer.listener:
-        out += edge.text(f"listening there: {escape_line(offer.listener)}")
-    out += edge.text("what is sent there: " + "; ".join(escape(part) for part in offer.sends))
-    return [*out, edge.bottom]

@@ -135,6 +135,12 @@ class Screen:
         if self._tail:
             self.write(self._erase())
 
+    def clear(self) -> None:
+        """Clear the screen, where there is one."""
+        self._tail = ()
+        if self.looks.moves:
+            self.write(f"{_ESC}H{_ESC}2J")
+
     def write(self, text: str) -> None:
         """Write escaped text as it is and flush."""
         try:
@@ -152,4 +158,3 @@ class Screen:
         height = sum(max(1, -(-size // width)) for size in self._tail)
         self._tail = ()
         return f"{_ESC}{min(height, self.size.rows - 1)}A{_UP_AND_CLEAR}"
-

@@ -13,7 +13,7 @@ from localgpt.wire import Attachment
 class SessionLike(Protocol):
     """One conversation. Its iterators block until the next event; `cancel` may be called from a signal handler."""
 
-    def turn(self, text: str, attachments: Sequence[Attachment] = ()) -> Iterator[Event]:
+    def turn(self, text: str, attachments: tuple[Attachment, ...] = ()) -> Iterator[Event]:
         """Hand the user's words to the agent; the last event is `TurnFinished`."""
         ...
 

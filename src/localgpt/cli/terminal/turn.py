@@ -130,8 +130,6 @@ def usage_of(record: TurnRecord) -> Usage:
     return record.end.usage if record.end is not None else Usage()
 
 
-
-
 @contextlib.contextmanager
 def interrupts(cancel: Callable[[], None]) -> Iterator[None]:
     """While entered, Ctrl-C calls `cancel`. The third one raises `KeyboardInterrupt`, should the turn not end.

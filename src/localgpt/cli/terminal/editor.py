@@ -1,0 +1,153 @@
+"""The input line on a real terminal. The only module that loads prompt_toolkit (some 100 ms): import it late.
+
+Enter sends; Alt-Enter, or Enter after a trailing backslash, begins a new line (`/multiline` swaps the two). Ctrl-C
+empties the line, Ctrl-D on an empty line leaves.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.input.defaults import create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import Output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.styles import Style
+
+from localgpt.cli.terminal.completion import Offers
+from localgpt.cli.terminal.history import prepare_history
+from localgpt.cli.terminal.pastes import Pastes, clean
+from localgpt.cli.terminal.typed import Typed
+
+_STYLE: Final = Style.from_dict(
+    {
+        "prompt": "bold",
+        "bottom-toolbar": "noreverse",
+        "status": "ansibrightblack",
+        "status.model": "bold",
+        "status.warn": "ansiyellow",
+        "status.bad": "ansired bold",
+        "status.note": "ansicyan",
+    }
+)
+
+
+class _SafeFileHistory(FileHistory):
+    """Forgets instead of failing: a full disk must not end the chat."""
+
+    def store_string(self, string: str) -> None:
+        try:
+            super().store_string(clean(string))
+        except OSError:
+            return
+
+
+class _Offered(Completer):
+    def __init__(self, offers: Offers) -> None:
+        self._offers = offers
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        for offer in self._offers.find(document.text_before_cursor, asked=complete_event.completion_requested):
+            yield Completion(offer.text, -offer.replaces, display=offer.text, display_meta=offer.meta)
+
+
+class Editor:
+    """Reads one input after the other. `toolbar` gives the status line's (style class, text) parts, escaped."""
+
+    def __init__(
+        self,
+        history: Path | None,
+        offers: Offers,
+        toolbar: Callable[[], list[tuple[str, str]]],
+        *,
+        terminal_input: Input | None = None,
+        terminal_output: Output | None = None,
+    ) -> None:
+        self.multiline = False
+        self._pastes = Pastes()
+        self._toolbar = toolbar
+        self._session: PromptSession[str] = PromptSession(
+            history=open_history(history),
+            multiline=True,
+            key_bindings=self._bindings(),
+            completer=_Offered(offers),
+            complete_while_typing=True,
+            complete_in_thread=False,
+            bottom_toolbar=self._bottom,
+            prompt_continuation=lambda width, _line, _wrapped: " " * (width - 2) + "· ",
+            style=_STYLE,
+            reserve_space_for_menu=4,
+            input=terminal_input or create_input(sys.stdin),
+            output=terminal_output or _output(),
+        )
+
+    def read(self) -> Typed:
+        """Read one input.
+
+        Raises:
+            EOFError: Ctrl-D on an empty line, or the terminal is gone.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        text = clean(self._session.prompt([("class:prompt", "> ")]))
+        return Typed(text, self._pastes.attachments(text))
+
+    def _bottom(self) -> StyleAndTextTuples:
+        parts: StyleAndTextTuples = []
+        for style, text in self._toolbar():
+            parts += [("class:status", " │ ")] if parts else []
+            parts.append((style, text))
+        return parts
+
+    def _bindings(self) -> KeyBindings:
+        bindings = KeyBindings()
+
+        @bindings.add(Keys.BracketedPaste)
+        def _paste(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text(self._pastes.take(event.data))
+
+        @bindings.add(Keys.Enter)
+        def _enter(event: KeyPressEvent) -> None:
+            self._enter(event.current_buffer)
+
+        @bindings.add(Keys.Escape, Keys.Enter)
+        def _alt_enter(event: KeyPressEvent) -> None:
+            if self.multiline:
+                event.current_buffer.validate_and_handle()
+            else:
+                event.current_buffer.insert_text("\n")
+
+        return bindings
+
+    def _enter(self, buffer: Buffer) -> None:
+        if buffer.document.current_line_before_cursor.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        elif self.multiline and not buffer.text.startswith("/"):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+
+def _output() -> Output:
+    """Standard output, without cursor position requests: their answers could arrive among the keys of a question."""
+    output = Vt100_Output.from_pty(sys.stdout)
+    output.enable_cpr = False
+    return output
+
+
+def open_history(path: Path | None) -> History:
+    """The history in the file, or one that is forgotten at the end."""
+    usable = prepare_history(path) if path is not None else None
+    return _SafeFileHistory(str(usable)) if usable is not None else InMemoryHistory()
