@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_values_cannot_smuggle_other_keys_in():
     assert "sandbox" not in load_text(text)
 
 
-def load_text(text):
+def load_text(text: str) -> dict[str, Any]:
     import tomllib
 
     return tomllib.loads(text)

@@ -17,7 +17,7 @@ HOME = {"HOME": "/home/u"}
 IS_ROOT = os.geteuid() == 0
 
 
-def mode(path):
+def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 

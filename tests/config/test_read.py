@@ -10,7 +10,7 @@ import pytest
 from localgpt.config.errors import BadValue, BrokenToml, ConfigMissing, ConfigUnreadable, UnknownKey, UnsafeSetting
 from localgpt.config.keys import TABLES, is_guarded, known_names
 from localgpt.config.read import MAX_CONFIG_BYTES, load, parse
-from localgpt.config.schema import build, defaults
+from localgpt.config.schema import Config, build, defaults
 from localgpt.errors import ExitStatus
 
 RUST_README = """\
@@ -146,7 +146,7 @@ location = "us-central1"
 """
 
 
-def read(text, **environ):
+def read(text: str, **environ: str) -> tuple[Config, tuple[str, ...]]:
     return parse(text, environ, source="config.toml")
 
 
@@ -154,7 +154,9 @@ def test_the_sample_of_the_rust_readme_loads_without_a_warning():
     config, warnings = read(RUST_README, ANTHROPIC_API_KEY="sk-1")
     assert warnings == ()
     assert config.agent.default_model == "claude-cli/opus"
-    assert config.providers["anthropic"].api_key.reveal() == "sk-1"
+    key = config.providers["anthropic"].api_key
+    assert key is not None
+    assert key.reveal() == "sk-1"
     assert config.workspace == "~/.localgpt/workspace"
     assert config.values["heartbeat.interval"] == 1800
     assert config.values["heartbeat.active_hours.end"] == 22 * 60

@@ -102,7 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
         completion_init()
         command.main(arguments, prog_name="localgpt", complete_var="_LOCALGPT_COMPLETE")
     try:
-        with command.make_context("localgpt", arguments) as ctx:
+        with command.make_context("localgpt", list(arguments)) as ctx:
             status = command.invoke(ctx)
     except typer.Exit as exit_:
         return exit_.exit_code
