@@ -13,7 +13,7 @@ import sys
 import threading
 
 from localgpt.errors import LocalGptError
-from localgpt.gateway.confinement import confine_gateway, die_with_parent
+from localgpt.gateway.confinement import confine_gateway, harden, hide_memory
 from localgpt.gateway.frames import FrameChannel
 from localgpt.gateway.service import Gateway, warm_up
 from localgpt.wire import GatewayReady, GatewayStart, PeerGone, WireError
@@ -25,7 +25,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the monitor")
     sock = socket.socket(fileno=parser.parse_args(argv).fd)
     sock.set_inheritable(False)
-    die_with_parent()
+    harden()
+    hide_memory()
     try:
         confine_gateway()
         asyncio.run(_serve(sock))

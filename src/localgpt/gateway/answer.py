@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from localgpt.gateway.failures import BadAnswer, Peer
-from localgpt.wire import StopReason, ToolCall, Usage
+from localgpt.gateway.quirks import Quirks
+from localgpt.wire import GatewayCall, StopReason, ToolCall, Usage
 
 MAX_ANSWER_CHARS: Final = (
     4 * 1024 * 1024
@@ -117,3 +118,18 @@ def _parses(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def demand_json(answer: Answer, call: GatewayCall, quirks: Quirks, forms: int, peer: Peer) -> Answer:
+    """Check that an answer under a schema is JSON, and learn from a server that ignored the schema without a word.
+
+    `forms`: how many ways to demand JSON the protocol has. The last is mere words, whose failure is the model's.
+
+    Raises:
+        BadAnswer: it is not JSON; the next call to this endpoint demands it in another way.
+    """
+    whole = answer.stop in {StopReason.END, StopReason.TOOLS}
+    if call.schema_json is None or not whole or _parses(answer.text) or quirks.schema_form >= forms - 1:
+        return answer
+    quirks.schema_form += 1
+    raise BadAnswer(f"{peer.name} ignored the demanded form of its answer", cure="try again")

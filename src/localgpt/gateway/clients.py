@@ -7,12 +7,12 @@ would carry the key to another host), proxies for other machines only, and a bou
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from localgpt.gateway.addresses import is_local, is_official, sdk_base_url, shown
 from localgpt.gateway.failures import BadAnswer, KeyInClear, KeyRefused, Peer
+from localgpt.gateway.quirks import Quirks
 from localgpt.wire import Endpoint, Protocol
 
 if TYPE_CHECKING:
@@ -27,14 +27,6 @@ MAX_RETRIES: Final = 2  #: by the SDK, before the first byte of an answer; nobod
 MAX_RETRY_AFTER_S: Final = 20.0  #: a server that asks for a longer pause gets an error at once, which the user sees
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 _NO_KEY: Final = "none"  #: the SDKs insist on a key; servers without keys ignore it
-
-
-@dataclass(slots=True)
-class Quirks:
-    """What one endpoint turned out not to understand. Learned from its refusals, kept as long as the process lives."""
-
-    without: set[str] = field(default_factory=set)
-    schema_form: int = 0  #: index into the protocol's ladder of ways to demand JSON
 
 
 class Clients:

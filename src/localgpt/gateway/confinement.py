@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _SYSTEM: Final = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/usr/share/locale", "/etc/ld.so.cache",
     "/etc/localtime", "/dev/urandom", "/dev/null",
@@ -56,18 +58,28 @@ def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(path for path in resolved if path != "/" and Path(path).exists())
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the monitor dies, also when it cannot close its sockets in order.
+def harden() -> None:
+    """End with the monitor, and leave no core file, which would hold keys.
 
-    Source: prctl(2), PR_SET_PDEATHSIG.
+    Source: prctl(2), PR_SET_PDEATHSIG; getrlimit(2), RLIMIT_CORE.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def hide_memory() -> None:
+    """Keep other processes of this user from reading this one's memory or tracing it: it holds keys.
+
+    Source: prctl(2), PR_SET_DUMPABLE.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def confine_gateway() -> None:
     """Confine this process for good. Raises `SandboxError` when that cannot be done."""
 
 
-def confine_embedded(model_path: str, socket_dir: str | None) -> None:
+def confine_embedded(model_path: str, socket_path: str | None) -> None:
     """Confine this process for good. Raises `SandboxError` when that cannot be done."""

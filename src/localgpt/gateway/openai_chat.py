@@ -15,9 +15,9 @@ import openai
 from openai import AsyncOpenAI
 
 from localgpt.gateway.addresses import is_official
-from localgpt.gateway.answer import Answer, Draft, count
-from localgpt.gateway.clients import Quirks
+from localgpt.gateway.answer import Answer, Draft, count, demand_json
 from localgpt.gateway.failures import BadAnswer, ModelFailure, Peer, StreamCut, classify, excerpt
+from localgpt.gateway.quirks import Quirks
 from localgpt.wire import ChatMessage, GatewayCall, Role, StopReason, ToolDeclaration, Usage
 
 _STOPS: Final = {
@@ -62,7 +62,7 @@ async def _once(client: AsyncOpenAI, call: GatewayCall, quirks: Quirks, peer: Pe
             await _take_chunk(chunk, draft)
     if draft.stop is None:
         raise StreamCut(f"{peer.name} ended its answer without saying why it stopped", cure="try again")
-    return draft.finish()
+    return demand_json(draft.finish(), call, quirks, len(_SCHEMA_FORMS), peer)
 
 
 # --- the request ------------------------------------------------------------------------------------------------
