@@ -1,0 +1,112 @@
+"""Questions to the user: bound to exactly one call, answered once, bounded in number."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from localgpt import canon
+from localgpt.monitor.events import Answer, Approver, Choice, Question
+
+EXPIRES_S: Final = 120.0
+MAX_QUESTIONS: Final = 20  #: in one turn; more is a flood, and a flood gets no answers
+_DOMAIN: Final = b"localgpt approval v1\x00"
+_MAX_OPERAND_BYTES: Final = 64 * 1024 * 1024
+_FLOOD: Final = "too many questions in this turn; the rest are denied without asking"
+
+
+@dataclass(frozen=True, slots=True)
+class ExactCall:
+    """Everything an approval is bound to. `content` is the standard input (for file tools: the whole request)."""
+
+    tool: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: tuple[tuple[str, str], ...]
+    plan_digest: str
+    content: bytes
+
+    def digest(self) -> str:
+        """Hex SHA-256 over the call and the present content of every file that its argv names."""
+        value: dict[str, canon.Json] = {
+            "tool": self.tool,
+            "argv": [_text(word) for word in self.argv],
+            "cwd": _text(self.cwd),
+            "env": [[_text(name), _text(value)] for name, value in self.env],
+            "plan": self.plan_digest,
+            "content": hashlib.sha256(self.content).hexdigest(),
+            "operands": dict(_operands(self.argv, Path(self.cwd))),
+        }
+        return hashlib.sha256(_DOMAIN + canon.encode(value)).hexdigest()
+
+
+def _text(word: str) -> str:
+    return word.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace")
+
+
+def _operands(argv: tuple[str, ...], cwd: Path) -> Mapping[str, str]:
+    """Digest every regular file named by a word of argv, or by a word of a shell command in it: a script may not
+    change between the answer and the run."""
+    words = {word for argument in argv for word in (argument, *_split(argument))}
+    found: dict[str, str] = {}
+    for word in sorted(words):
+        if digest := _file_digest(cwd, word):
+            found[hashlib.sha256(_text(word).encode()).hexdigest()] = digest
+    return found
+
+
+def _split(argument: str) -> list[str]:
+    try:
+        return shlex.split(argument, comments=False)
+    except ValueError:
+        return argument.split()
+
+
+def _file_digest(cwd: Path, word: str) -> str | None:
+    if not word or "\x00" in word or len(word) > 4096:
+        return None
+    path = cwd / word
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > _MAX_OPERAND_BYTES:
+            return f"size {path.stat().st_size} mtime {path.stat().st_mtime_ns}"
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+class Approvals:
+    """The answers of one session. `session` answers are kept by digest: the same call again, unchanged in any part."""
+
+    def __init__(self, approver: Approver) -> None:
+        self._approver = approver
+        self._granted: set[str] = set()
+        self._asked = 0
+
+    def new_turn(self) -> None:
+        self._asked = 0
+
+    def ask(self, call: ExactCall, *, code: str, sentence: str, diff: str) -> Answer:
+        """Ask the user, unless the session already has the answer or too much was asked.
+
+        The digest is taken again after the answer: when a script changed meanwhile, the answer is worthless.
+        """
+        digest = call.digest()
+        if digest in self._granted:
+            return Answer(Choice.SESSION)
+        self._asked += 1
+        if self._asked > MAX_QUESTIONS:
+            return Answer(Choice.DENY, _FLOOD)
+        answer = self._approver.ask(Question(call.tool, call.argv, call.cwd, code, sentence, diff, digest, EXPIRES_S))
+        if answer.choice is Choice.DENY:
+            return answer
+        if call.digest() != digest:
+            return Answer(Choice.DENY, "a file that the call names changed while it was being approved")
+        if answer.choice is Choice.SESSION:
+            self._granted.add(digest)
+        return answer

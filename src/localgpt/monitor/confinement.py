@@ -1,0 +1,196 @@
+"""The session's sandbox: from project, policy scope and configuration to plans, and from plans to proven executors."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from localgpt import canon
+from localgpt.config import Paths
+from localgpt.config.schema import SandboxConfig
+from localgpt.errors import LocalGptError, SandboxError
+from localgpt.monitor.project import Project, runtime_places
+from localgpt.policy import Places, Scope, make_scope
+from localgpt.sandbox import Executor, Limits, Plan, Proof
+from localgpt.tools.files import WORKER_ROOT
+
+_DOMAIN: Final = b"localgpt plan v1\x00"
+
+
+class EffectsOff(LocalGptError):  # noqa: N818 -- named after the condition
+    """No confinement could be proven: nothing runs, talking still works."""
+
+    code = "effects.off"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What starting the executor led to."""
+
+    executor: Executor | None
+    reason: str
+
+
+class Confinement:
+    """One project's plan and the executor that serves it, started in the background while the banner is shown."""
+
+    def __init__(self, project: Project, sandbox: SandboxConfig, paths: Paths, environ: Mapping[str, str]) -> None:
+        self.project = project
+        self._environ = environ
+        self._settings = sandbox
+        self._paths = paths
+        self._running: Executor | None = None
+        self._outcome: _Outcome | None = None
+        self._plan: Plan | None = None
+        self._reason = ""
+        try:
+            self._plan = self._make_plan((), ())
+        except SandboxError as error:
+            self._reason = str(error)
+        self.scope = self._make_scope()
+        self._ready = threading.Event()
+        self._closing = threading.Event()
+        threading.Thread(target=self._start, name="executor", daemon=True).start()
+
+    # --- what is so ---------------------------------------------------------------------------------------------
+
+    @property
+    def effects_off(self) -> str:
+        """Why nothing can run, "" when confinement is proven. Waits for the self-test."""
+        return self._wait().reason
+
+    @property
+    def rung(self) -> str:
+        executor = self._wait().executor
+        return executor.proof.rung.value if executor is not None else "none"
+
+    @property
+    def proof(self) -> Proof | None:
+        executor = self._wait().executor
+        return None if executor is None else executor.proof
+
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        return () if self._plan is None else self._plan.env
+
+    def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
+        """Hex SHA-256 that names exactly what a command could reach."""
+        plan = self._make_plan(read, write)
+        value: dict[str, canon.Json] = {
+            "cwd": plan.cwd,
+            "read": list(plan.read_roots),
+            "write": list(plan.write_roots),
+            "denied": list(plan.denied),
+            "hosts": list(plan.hosts),
+        }
+        return hashlib.sha256(_DOMAIN + canon.encode(value)).hexdigest()
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def executor(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> Iterator[Executor]:
+        """The session's executor, or for an approved call beyond its plan one of that call's own.
+
+        Raises:
+            EffectsOff: confinement is not proven.
+            SandboxError: the wider plan is refused, or its zygote cannot be proven.
+        """
+        outcome = self._wait()
+        if outcome.executor is None:
+            raise EffectsOff(f"effects are off: {outcome.reason}")
+        if not read and not write:
+            with self._as_running(outcome.executor) as executor:
+                yield executor
+            return
+        with Executor(self._make_plan(read, write)) as own, self._as_running(own) as executor:
+            yield executor
+
+    def cancel(self) -> None:
+        """End the running command's whole tree. Safe in signal handlers and other threads."""
+        if (running := self._running) is not None:
+            running.cancel()
+
+    def close(self) -> None:
+        """End the zygote."""
+        self._closing.set()
+        if (executor := self._wait().executor) is not None:
+            executor.__exit__(None, None, None)
+
+    # --- plans --------------------------------------------------------------------------------------------------
+
+    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
+        limits = Limits(
+            timeout_s=float(self._settings.timeout_secs),
+            output_bytes=self._settings.max_output_bytes,
+            file_bytes=self._settings.max_file_size_bytes,
+            processes=self._settings.max_processes,
+        )
+        more = [str(WORKER_ROOT), *self._settings.read, *read]
+        if self.project.trusted:
+            extra = [*map(str, self.project.extra), *self._settings.write, *write]
+            return Plan.workspace_write(
+                self.project.path, read=more, write=extra, limits=limits, environ=self._environ, denied=self._denied()
+            )
+        plan = Plan.read_only(
+            self.project.path,
+            read=[*more, *map(str, self.project.extra)],
+            limits=limits,
+            environ=self._environ,
+            denied=self._denied(),
+        )
+        return replace(plan, write_roots=(*plan.write_roots, *map(os.path.realpath, write))) if write else plan
+
+    def _denied(self) -> list[str]:
+        own = (self._paths.device_key, self._paths.audit_dir, self._paths.config_dir, self._paths.state_dir)
+        return [str(path) for path in own if path.exists()]
+
+    def _make_scope(self) -> Scope:
+        own = [*runtime_places(self._paths)]
+        places = Places(
+            home=str(self._paths.home),
+            workspace=str(self._paths.workspace),
+            private=(str(self._paths.device_key), str(self._paths.audit_dir)),
+            own=tuple(str(place) for place in own if place != Path("/usr")),
+        )
+        extra = (*map(str, self.project.extra), *self._settings.write) if self.project.trusted else ()
+        return make_scope(
+            places,
+            str(self.project.path),
+            trusted=self.project.trusted,
+            read_roots=() if self._plan is None else self._plan.read_roots,
+            extra_write_roots=extra,
+            resolve=os.path.realpath,
+        )
+
+    # --- starting -----------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._outcome = self._try_start()
+        self._ready.set()
+        self._closing.wait()  # the kernel ties a child that dies with its parent to the thread that started it
+
+    def _try_start(self) -> _Outcome:
+        if self._plan is None:
+            return _Outcome(None, self._reason)
+        try:
+            return _Outcome(Executor(self._plan).__enter__(), "")
+        except (SandboxError, OSError) as error:
+            return _Outcome(None, str(error))
+
+    def _wait(self) -> _Outcome:
+        self._ready.wait()
+        return self._outcome or _Outcome(None, "the sandbox could not be started")
+
+    @contextlib.contextmanager
+    def _as_running(self, executor: Executor) -> Iterator[Executor]:
+        self._running = executor
+        try:
+            yield executor
+        finally:
+            self._running = None

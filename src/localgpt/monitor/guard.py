@@ -1,0 +1,58 @@
+"""The policy as the monitor holds it: verified bytes, watched for changes within the turn."""
+
+from __future__ import annotations
+
+from localgpt.policy import Decision, Effective, Flow, PolicyState, PolicyStore, Request
+
+
+class PolicyGuard:
+    """Decides under what applies now. Editing the document changes nothing until it is signed again."""
+
+    def __init__(self, store: PolicyStore) -> None:
+        self._store = store
+        self._effective = store.load()
+
+    @property
+    def effective(self) -> Effective:
+        return self._effective
+
+    @property
+    def state(self) -> str:
+        return self._effective.state.value
+
+    @property
+    def digest(self) -> str:
+        return self._effective.digest
+
+    @property
+    def prose(self) -> str:
+        return self._effective.prose
+
+    def decide(self, flow: Flow, request: Request) -> Decision:
+        """Decide `request`; pure but for the policy that was loaded last."""
+        return self._effective.decide(flow, request)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the policy before anything else."""
+        state = self._effective.state
+        notes = self._effective.notes
+        if state is PolicyState.VALID:
+            return notes
+        return (_explain(self._effective), *notes)
+
+    def refresh(self) -> str:
+        """Load again when document or manifest changed; a sentence about what that means, or ""."""
+        if not self._store.changed():
+            return ""
+        before = self._effective
+        self._effective = self._store.load()
+        if self._effective.digest == before.digest:
+            return ""
+        if self._effective.state is PolicyState.VALID:
+            return "the policy was signed anew; its rules apply from now on"
+        return _explain(self._effective)
+
+
+def _explain(effective: Effective) -> str:
+    what = f"the policy is {effective.state.value} ({effective.status.detail})"
+    return f"{what}; the built-in rules and whatever was signed last apply"

@@ -1,0 +1,327 @@
+"""The mediator: no effect without a decision, no decision without an entry in the log before the effect starts.
+
+Order of every call: check the arguments, say what would be done, decide, log the decision (durable), ask if the
+decision says so and log the answer, execute confined, log the outcome, label the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from localgpt.errors import LocalGptError, SandboxError
+from localgpt.monitor.approval import Approvals, ExactCall
+from localgpt.monitor.children import Room
+from localgpt.monitor.confinement import Confinement, EffectsOff
+from localgpt.monitor.events import (
+    Answer,
+    Choice,
+    Event,
+    Level,
+    Notice,
+    SessionStatus,
+    ToolFinished,
+    ToolStarted,
+)
+from localgpt.monitor.events import Verdict as Shown
+from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.journal import Journal
+from localgpt.monitor.models import ChosenModel
+from localgpt.monitor.peers import Peers
+from localgpt.monitor.prompt import with_policy
+from localgpt.monitor.requests import Prepared, prepare, prepare_shell
+from localgpt.monitor.results import Ran, read_reply, read_shell
+from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
+from localgpt.sandbox import Completed
+from localgpt.tools import (
+    DECLARATIONS,
+    EditFileCall,
+    FileReply,
+    ShellCall,
+    ToolArgumentError,
+    WriteFileCall,
+    preview_request,
+    worker_reply,
+    worker_request,
+)
+from localgpt.wire import (
+    Attachment,
+    Confidentiality,
+    GatewayCall,
+    Integrity,
+    Label,
+    Message,
+    ModelDone,
+    ModelFailed,
+    ModelRequest,
+    ToolOutcome,
+    ToolRequest,
+    ToolResult,
+    TurnEnd,
+    Usage,
+)
+
+_KNOWN: Final = frozenset(declaration.name for declaration in DECLARATIONS)
+_RUNTIME: Final = Label(Integrity.POLICY, Confidentiality.PUBLIC, "runtime")
+_PREVIEW_CHARS: Final = 4096
+_ATTACHED_CHARS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A decision after the user's answer: run it, or not, and what to tell the model."""
+
+    run: bool
+    verdict: Shown
+    code: str
+    sentence: str
+
+
+class Mediator:
+    """Decides, logs and carries out the requests of one session."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        guard: PolicyGuard,
+        confinement: Confinement,
+        approvals: Approvals,
+    ) -> None:
+        self._journal = journal
+        self._guard = guard
+        self._confinement = confinement
+        self._approvals = approvals
+        self._flow = Flow()
+        self._attachments: list[Attachment] = []
+
+    # --- life of a session --------------------------------------------------------------------------------------
+
+    def status(
+        self, *, session_id: str, model: str, provider: str, demo_tier: bool, tools_on: bool, usage: Usage
+    ) -> SessionStatus:
+        """Put together what a status line shows."""
+        project = self._confinement.project
+        return SessionStatus(
+            session_id=session_id,
+            model=model,
+            provider=provider,
+            demo_tier=demo_tier,
+            tools_on=tools_on,
+            policy_state=self._guard.state,
+            rung=self._confinement.rung,
+            effects_off=self._confinement.effects_off or self._journal.failure,
+            project=str(project.path),
+            project_trusted=project.trusted,
+            usage=usage,
+        )
+
+    def begin_turn(self, turn_id: str) -> Iterator[Event]:
+        """Log the turn and notice a changed policy."""
+        self._approvals.new_turn()
+        yield from self._notice_policy()
+        self._journal.turn_started(turn_id)
+
+    def end_turn(self, turn_id: str, end: TurnEnd) -> None:
+        self._journal.turn_ended(turn_id, end)
+
+    def take_attachments(self) -> tuple[Attachment, ...]:
+        """What `!cmd` printed since the last turn."""
+        taken, self._attachments = tuple(self._attachments), []
+        return taken
+
+    def start_process(self, peers: Peers, room: Room, first: Message) -> None:
+        """Log, then start a process of the runtime."""
+        self._journal.process_starting(room)
+        peers.start(room, first)
+
+    def process_ended(self, room: Room, how: str, *, pid: int = 0) -> None:
+        self._journal.process_ended(room, how, pid)
+
+    def cancel(self) -> None:
+        """End the command that runs now, if one does. Safe in signal handlers and other threads."""
+        self._confinement.cancel()
+
+    def close(self, usage: Usage) -> None:
+        """Log the end of the session; the sandbox and the log belong to the runtime."""
+        self._journal.session_ended(usage)
+
+    # --- tools --------------------------------------------------------------------------------------------------
+
+    def tool(self, request: ToolRequest) -> Generator[Event, None, ToolResult]:
+        """Mediate one tool call of the agent."""
+        yield from self._notice_policy()
+        if request.name not in _KNOWN:
+            return (yield from self._unknown(request))
+        try:
+            prepared = prepare(request.name, request.arguments_json, self._confinement.project.path)
+        except ToolArgumentError as error:
+            self._journal.refused(request.call_id, request.name, "tool.arguments")
+            return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)
+        return (yield from self._mediate(request.call_id, prepared))
+
+    def user_command(self, command: str) -> Iterator[Event]:
+        """Mediate a command that the user typed; its output goes along with the user's next words."""
+        yield from self._notice_policy()
+        prepared = prepare_shell("shell", ShellCall(command))
+        result = yield from self._mediate(f"user-{time.monotonic_ns()}", prepared)
+        text = f"$ {command}\n{result.text[:_ATTACHED_CHARS]}\n[{result.notice}]"
+        self._attachments.append(Attachment("a command the user ran", text, result.label))
+
+    def _unknown(self, request: ToolRequest) -> Generator[Event, None, ToolResult]:
+        """A tool that nobody declared: the policy is asked, and nothing can run whatever it says."""
+        decision = self._decide(request.name[:100], (UnknownTool(request.name[:100]),))
+        self._journal.decided(request.call_id, request.name, decision, self._guard, ())
+        sentence = f"there is no tool {request.name[:100]!r}"
+        yield ToolStarted(
+            request.call_id, request.name[:100], (request.name[:100],), Shown.DENY, decision.code, sentence
+        )
+        yield ToolFinished(request.call_id, ToolOutcome.DENIED, None, 0.0, "", sentence)
+        return ToolResult(request.call_id, ToolOutcome.DENIED, "", _RUNTIME, sentence)
+
+    def _mediate(self, call_id: str, prepared: Prepared) -> Generator[Event, None, ToolResult]:
+        decision = self._decide(prepared.tool, prepared.effects)
+        off = self._confinement.effects_off or self._journal.failure
+        if off and decision.verdict is not Verdict.DENY:
+            decision = Decision(Verdict.DENY, "effects.off", f"effects are off: {off}", "runtime")
+        try:
+            self._journal.decided(call_id, prepared.tool, decision, self._guard, prepared.argv)
+            settled, prepared, diff = self._settle(call_id, prepared, decision)
+        except (LocalGptError, OSError) as error:
+            settled, diff = _Settled(run=False, verdict=Shown.DENY, code="effects.off", sentence=str(error)), ""
+        yield ToolStarted(call_id, prepared.tool, prepared.shown, settled.verdict, settled.code, settled.sentence, diff)
+        if not settled.run:
+            yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
+            return ToolResult(call_id, ToolOutcome.DENIED, "", _RUNTIME, settled.sentence)
+        ran = self._execute(call_id, prepared)
+        yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, ran.text[:_PREVIEW_CHARS], ran.notice)
+        label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
+        self._flow = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
+        return ToolResult(call_id, ran.outcome, ran.text, label, ran.notice)
+
+    def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
+        return self._guard.decide(self._flow, Request(tool, effects, self._confinement.scope))
+
+    def _settle(self, call_id: str, prepared: Prepared, decision: Decision) -> tuple[_Settled, Prepared, str]:
+        """Ask where the decision says so; for edits, fix what the file must still be when the change is made."""
+        if decision.verdict is Verdict.DENY:
+            return _Settled(run=False, verdict=Shown.DENY, code=decision.code, sentence=decision.sentence), prepared, ""
+        diff = ""
+        if isinstance(prepared.call, (WriteFileCall, EditFileCall)):
+            preview = self._preview(prepared, prepared.call)
+            diff = preview.diff
+            stdin = worker_request(prepared.call, prepared.path, expect=preview.before or None)
+            prepared = replace(prepared, stdin=stdin)
+        if decision.verdict is Verdict.ALLOW:
+            return (
+                _Settled(run=True, verdict=Shown.ALLOW, code=decision.code, sentence=decision.sentence),
+                prepared,
+                diff,
+            )
+        answer = self._ask(call_id, prepared, decision, diff)
+        if answer.choice is Choice.DENY:
+            sentence = f"the user denied this{f': {answer.reason}' if answer.reason else ''}"
+            return _Settled(run=False, verdict=Shown.DENY, code="user.denied", sentence=sentence), prepared, diff
+        return (
+            _Settled(run=True, verdict=Shown.ASK, code=decision.code, sentence="approved by the user"),
+            prepared,
+            diff,
+        )
+
+    def _ask(self, call_id: str, prepared: Prepared, decision: Decision, diff: str) -> Answer:
+        extra = self._extra_roots(prepared)
+        call = ExactCall(
+            prepared.tool,
+            prepared.shown,
+            str(self._confinement.project.path),
+            self._confinement.environment,
+            self._confinement.plan_digest(*extra),
+            prepared.stdin,
+        )
+        answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff=diff)
+        self._journal.answered(call_id, answer.choice, call.digest())
+        return answer
+
+    def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> FileReply:
+        completed = self._run(replace(prepared, stdin=preview_request(call, prepared.path)))
+        return worker_reply(completed.stdout)
+
+    def _execute(self, call_id: str, prepared: Prepared) -> Ran:
+        try:
+            completed = self._run(prepared)
+            ran = read_shell(completed) if isinstance(prepared.call, ShellCall) else read_reply(completed)
+        except (SandboxError, EffectsOff) as error:
+            ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
+        except KeyboardInterrupt:
+            self._confinement.cancel()
+            ran = Ran(ToolOutcome.FAILED, None, 0.0, "", "the user stopped this")
+        except LocalGptError as error:
+            ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
+        self._journal.finished(call_id, prepared.tool, ran)
+        return ran
+
+    def _run(self, prepared: Prepared) -> Completed:
+        read, write = self._extra_roots(prepared)
+        with self._confinement.executor(read, write) as executor:
+            return executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
+
+    def _extra_roots(self, prepared: Prepared) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Places beyond the session's plan that exactly this call needs, once it was approved."""
+        scope = self._confinement.scope
+        read = [e.path for e in prepared.effects if isinstance(e, ReadPath) and not _covered(e.path, scope.read_roots)]
+        write = [
+            str(Path(e.path).parent)
+            for e in prepared.effects
+            if isinstance(e, WritePath) and not _covered(e.path, scope.write_roots)
+        ]
+        return tuple(p for p in read if p not in write), tuple(write)
+
+    # --- models -------------------------------------------------------------------------------------------------
+
+    def model(self, request: ModelRequest, model: ChosenModel) -> Generator[Event, None, GatewayCall | ModelFailed]:
+        """Mediate one model call: the provider is a sink, and the policy's prose goes with every call."""
+        yield from self._notice_policy()
+        decision = self._decide(
+            "model", (CallModel(model.endpoint.provider, model.host, model.reach, model.confirmed),)
+        )
+        self._journal.decided(request.request_id, "model", decision, self._guard, ())
+        if decision.verdict is not Verdict.ALLOW and not self._approved_model(request, model, decision):
+            sentence = f"the policy does not let this context go to {model.host}: {decision.sentence}"
+            return ModelFailed(request.request_id, "model.denied", sentence, retryable=False)
+        call = GatewayCall(
+            request_id=request.request_id,
+            endpoint=model.endpoint,
+            messages=with_policy(request.messages, self._guard.prose),
+            tools=request.tools,
+            max_tokens=request.max_tokens,
+            schema_json=request.schema_json,
+            temperature_milli=request.temperature_milli,
+        )
+        self._journal.model_called(call)
+        return call
+
+    def _approved_model(self, request: ModelRequest, model: ChosenModel, decision: Decision) -> bool:
+        if decision.verdict is Verdict.DENY:
+            return False
+        shown = ("model", model.endpoint.provider, model.host, model.endpoint.model)
+        call = ExactCall("model", shown, "", (), "", b"")
+        answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff="")
+        self._journal.answered(request.request_id, answer.choice, call.digest())
+        return answer.choice is not Choice.DENY
+
+    def model_answered(self, call: GatewayCall, answer: ModelDone | ModelFailed) -> None:
+        self._journal.model_answered(call, answer)
+
+    # --- policy -------------------------------------------------------------------------------------------------
+
+    def _notice_policy(self) -> Iterator[Event]:
+        if change := self._guard.refresh():
+            self._journal.policy_state(self._guard)
+            yield Notice(Level.WARNING, change)
+
+
+def _covered(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)

@@ -1,0 +1,136 @@
+"""The project folder of a session: which folders may be one, and which the user trusts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from localgpt import canon
+from localgpt.config import Paths
+from localgpt.errors import ConfigError
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+
+
+class ProjectRefused(ConfigError):  # noqa: N818 -- named after the condition
+    """The folder cannot be a project, whatever the user says."""
+
+    code = "project.refused"
+
+
+class ProjectHoldsRuntime(ProjectRefused):
+    """The interpreter, packages, configuration, state or key lie inside: the agent could rewrite what confines it."""
+
+    code = "project.holds-runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One folder, resolved, and whether its files are the user's own."""
+
+    path: Path
+    trusted: bool
+    extra: tuple[Path, ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        return (str(self.path), *(str(path) for path in self.extra))
+
+
+def runtime_places(paths: Paths) -> tuple[Path, ...]:
+    """What this process runs from and believes: none of it may lie inside a write root."""
+    places = (
+        Path(sys.executable).parent,
+        Path(sys.prefix),
+        Path(os.path.realpath(sys.executable)),
+        Path(sys.base_prefix),
+        _PACKAGE,
+        paths.config_dir,
+        paths.data_dir,
+        paths.state_dir,
+        paths.cache_dir,
+        paths.workspace,
+        paths.device_key,
+    )
+    return tuple(dict.fromkeys(Path(os.path.realpath(place)) for place in places))
+
+
+def check_project(folder: Path, paths: Paths) -> Path:
+    """Resolve `folder` and check that it may be a project.
+
+    Raises:
+        ProjectRefused: missing, not a folder, the root, the home or a folder that contains the home, or a place of
+            the runtime's own.
+        ProjectHoldsRuntime: it contains the interpreter, the packages, the configuration, the state or the key.
+    """
+    try:
+        project = folder.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ProjectRefused(
+            f"the folder {folder} cannot be used: {error}", cure="start in a folder that exists"
+        ) from error
+    if not project.is_dir():
+        raise ProjectRefused(f"{project} is not a folder", cure="start in a folder")
+    home = Path(os.path.realpath(paths.home))
+    if project == home or home.is_relative_to(project):
+        what = "your home folder" if project == home else "a folder above your home"
+        raise ProjectRefused(
+            f"{project} is {what}; an agent that may write there could change how every program of yours starts",
+            cure="mkdir -p ~/work/first && cd ~/work/first, then start again there",
+        )
+    for place in runtime_places(paths):
+        if place.is_relative_to(project):
+            raise ProjectHoldsRuntime(
+                f"{project} contains {place}, which LocalGPT itself runs from or believes",
+                cure="start in another folder, or install LocalGPT outside this one",
+            )
+    for own in (paths.config_dir, paths.data_dir, paths.state_dir, paths.workspace):
+        if project.is_relative_to(os.path.realpath(own)):
+            raise ProjectRefused(
+                f"{project} is inside {own}, which belongs to LocalGPT", cure="start in another folder"
+            )
+    return project
+
+
+class Trust(StrEnum):
+    """What the user said of a folder."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+    UNKNOWN = "unknown"
+
+
+class TrustStore:
+    """The user's answers, one canonical JSON object of paths; damaged or unreadable means that nothing is trusted."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def look_up(self, folder: Path) -> Trust:
+        """What was said of exactly this folder; one inside a trusted folder may be a stranger's clone."""
+        said = self._read().get(os.fsencode(folder).hex())
+        return Trust.UNKNOWN if said is None else Trust(said)
+
+    def remember(self, folder: Path, answer: Trust) -> None:
+        """Write the answer down, durable before it counts."""
+        known = self._read() | {os.fsencode(folder).hex(): answer.value}
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._file.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(canon.encode(dict(known)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self._file)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            value = canon.decode_object(self._file.read_bytes())
+        except (OSError, canon.NotCanonical):
+            return {}
+        answers = {trust.value for trust in Trust}
+        return {key: said for key, said in value.items() if isinstance(said, str) and said in answers}

@@ -1,0 +1,98 @@
+"""From a checked tool call to what it would do: resolved paths, effects, and what would be executed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+from localgpt.policy import Effect, ReadPath, Run, WritePath
+from localgpt.tools import (
+    Call,
+    EditFileCall,
+    FileCall,
+    ListFilesCall,
+    ReadFileCall,
+    SearchTextCall,
+    ShellCall,
+    WriteFileCall,
+    parse_call,
+    shown_argv,
+    worker_argv,
+    worker_request,
+)
+
+_SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One call, ready to be decided and executed.
+
+    `shown`: what the user sees; `argv` and `stdin`: what the executor runs; `path`: the resolved operand of a file
+    tool, "" for the shell.
+    """
+
+    tool: str
+    call: Call
+    shown: tuple[str, ...]
+    argv: tuple[str, ...]
+    stdin: bytes
+    effects: tuple[Effect, ...]
+    path: str
+    timeout_s: float | None = None
+
+    @property
+    def changes_a_file(self) -> bool:
+        return isinstance(self.call, (WriteFileCall, EditFileCall))
+
+
+def prepare(name: str, arguments_json: str, cwd: Path) -> Prepared:
+    """Check a model's call and say what it would do.
+
+    Raises:
+        ToolArgumentError: the call is malformed; the text tells the model how to mend it.
+    """
+    call = parse_call(name, arguments_json)
+    if isinstance(call, ShellCall):
+        return prepare_shell(name, call)
+    path = resolve(call.path, cwd)
+    return Prepared(
+        name,
+        call,
+        shown_argv(name, call),
+        worker_argv(os.path.realpath(sys.executable)),
+        worker_request(call, path),
+        _effects(call, path),
+        path,
+    )
+
+
+def prepare_shell(tool: str, call: ShellCall) -> Prepared:
+    """A shell command: one argv, no operand that could be trusted, no network."""
+    argv = (_shell(), "-c", call.command)
+    return Prepared(tool, call, argv, argv, b"", (Run(argv),), "", call.timeout_s)
+
+
+def resolve(path: str, cwd: Path) -> str:
+    """The absolute path without links, `.` or `..`, of a file that may not exist yet. A leading `~` is the home."""
+    return os.path.realpath(cwd / Path(path).expanduser())
+
+
+def _shell() -> str:
+    return next((shell for shell in _SHELLS if os.access(shell, os.X_OK)), None) or shutil.which("sh") or "/bin/sh"
+
+
+def _effects(call: FileCall, path: str) -> tuple[Effect, ...]:
+    match call:
+        case ReadFileCall() | ListFilesCall() | SearchTextCall():
+            return (ReadPath(path),)
+        case WriteFileCall():
+            return (WritePath(path),)
+        case EditFileCall():
+            return (ReadPath(path), WritePath(path))
+        case _:
+            assert_never(call)

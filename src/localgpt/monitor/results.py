@@ -1,0 +1,86 @@
+"""What came out of a confined run, as the text and notice of a tool result."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from localgpt.sandbox import Completed
+from localgpt.tools import worker_reply
+from localgpt.wire import ToolOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The end of one call. `text` is foreign; `notice` is the runtime's own words; digests are of a changed file."""
+
+    outcome: ToolOutcome
+    exit_status: int | None
+    duration_s: float
+    text: str
+    notice: str
+    before: str = ""
+    after: str = ""
+    output_bytes: int = 0
+    timed_out: bool = False
+
+
+def read_shell(completed: Completed) -> Ran:
+    """A command's output, standard error after standard output, and how it ended in words."""
+    stdout = _decode(completed.stdout, completed.stdout_total, "output")
+    stderr = _decode(completed.stderr, completed.stderr_total, "standard error")
+    text = stdout + (f"\n[standard error]\n{stderr}" if stderr else "")
+    done = completed.exit_status == 0 and not completed.timed_out and completed.signal is None
+    return Ran(
+        ToolOutcome.DONE if done else ToolOutcome.FAILED,
+        completed.exit_status,
+        completed.duration_s,
+        text,
+        _how(completed),
+        output_bytes=completed.stdout_total + completed.stderr_total,
+        timed_out=completed.timed_out,
+    )
+
+
+def read_reply(completed: Completed) -> Ran:
+    """A file worker's reply.
+
+    Raises:
+        WorkerReplyError: it ended without one.
+    """
+    reply = worker_reply(completed.stdout)
+    outcome = ToolOutcome.FAILED if reply.error else ToolOutcome.DONE
+    notice = f"{reply.error}: {reply.notice}" if reply.error else reply.notice
+    status = completed.exit_status
+    return Ran(
+        outcome,
+        status,
+        completed.duration_s,
+        reply.text or reply.diff,
+        notice,
+        reply.before,
+        reply.after,
+        len(reply.text),
+    )
+
+
+def _decode(data: bytes, total: int, what: str) -> str:
+    if b"\x00" in data[:8192]:
+        return f"[{what}: {total} bytes that are not text]"
+    text = data.decode("utf-8", "replace")
+    return text + (f"\n[{what} cut: {len(data)} of {total} bytes shown]" if total > len(data) else "")
+
+
+def _how(completed: Completed) -> str:
+    if completed.timed_out:
+        return f"stopped at its time limit after {completed.duration_s:.1f} s, with everything it had started"
+    if completed.signal is not None:
+        return f"ended by signal {_signal_name(completed.signal)} after {completed.duration_s:.1f} s"
+    return f"exit status {completed.exit_status} after {completed.duration_s:.1f} s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
