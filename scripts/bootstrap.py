@@ -154,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     sys.path.append(str(CHECKOUT))  # for environments.py; at the end, where it can hide nothing
+    sys.dont_write_bytecode = True  # a start leaves the checkout as it is
     try:
         if arguments[0] == "test":
             start_checks(arguments[1:])

@@ -54,17 +54,16 @@ def provide_development(place: Path, marker: Path, *, tools: str, package: str) 
     with reporting():
         private_folder(place)
         with locked(marker):
-            stamp = place / "complete"
-            found = stamp.read_text() if is_complete(place) else ""
-            if found == f"{tools} {package}":
+            if is_complete(place) and (place / "complete").read_text() == f"{tools} {package}":
                 return
-            stamp.unlink(missing_ok=True)
+            (place / "complete").unlink(missing_ok=True)
             progress = Progress(place / "set-up.log")
-            if not found.startswith(tools):
+            if not (place / f"tools-{tools}").exists():
                 build_tools(place, progress)
+                (place / f"tools-{tools}").touch()
             editable = ("--no-index", "--no-deps", "--no-build-isolation", "-e", CHECKOUT)
             progress.run("package, editable", pip_install(place, *editable))
-            stamp.write_text(f"{tools} {package}")
+            (place / "complete").write_text(f"{tools} {package}")
 
 
 @contextlib.contextmanager
@@ -341,6 +340,8 @@ def build_tools(place: Path, progress: Progress) -> None:
     """Install the locked development tools into `place`, from nothing."""
     require_space(place)
     progress.say(f"setting up the development tools once in {place} (about 400 MB)")
+    for stamp in place.glob("tools-*"):
+        stamp.unlink()
     for name in ("bin", "lib", "include", "share"):
         shutil.rmtree(place / name, ignore_errors=True)
     make_environment(place, progress)
