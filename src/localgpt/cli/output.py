@@ -64,9 +64,12 @@ def say_table(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:
 
 def sign(mark: Mark) -> str:
     """Give the mark's sign, coloured where standard output is a terminal that shows colours."""
-    if not colours():
-        return SIGNS[mark]
-    return f"\x1b[{_COLOURS[mark]}m{SIGNS[mark]}\x1b[0m"
+    return coloured(SIGNS[mark], _COLOURS[mark])
+
+
+def coloured(text: str, colour: str) -> str:
+    """Colour a text that is safe already, where standard output is a terminal that shows colours."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour and colours() else text
 
 
 def colours() -> bool:

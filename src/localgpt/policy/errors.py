@@ -154,6 +154,12 @@ class NothingToSign(PolicyError):  # noqa: N818 -- named after the condition
     code = "policy.nothing-to-sign"
 
 
+class ChangedWhileReading(PolicyError):  # noqa: N818 -- named after the attack
+    """The document is not the one that the user was shown and agreed to sign."""
+
+    code = "policy.changed-while-reading"
+
+
 class SigningFailed(PolicyError):  # noqa: N818 -- named after the condition
     """The manifest or the state cannot be written."""
 

@@ -17,7 +17,13 @@ from localgpt.errors import PolicyError
 from localgpt.policy.builtin import builtin_policy
 from localgpt.policy.check import Effective, PolicyState, Status, check_document, effective
 from localgpt.policy.document import MAX_DOCUMENT_BYTES, parse_document
-from localgpt.policy.errors import DocumentUnreadable, NothingToSign, SigningFailed, StateCorrupted
+from localgpt.policy.errors import (
+    ChangedWhileReading,
+    DocumentUnreadable,
+    NothingToSign,
+    SigningFailed,
+    StateCorrupted,
+)
 from localgpt.policy.files import Read, exclusive, read_once, write_atomically
 from localgpt.policy.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, sign_manifest
 from localgpt.policy.state import MAX_STATE_BYTES, Pin, Snapshot
@@ -86,24 +92,48 @@ class PolicyStore:
             and manifest.is_current(self.manifest_path, MAX_MANIFEST_BYTES)
         )
 
-    def sign(self, by: str = "cli") -> Manifest:
-        """Sign the document as it is now, with the next sequence number; snapshot and pin follow.
+    def document(self) -> bytes:
+        """The document's bytes as they are now, for showing what `sign` would sign.
 
         Raises:
-            NothingToSign, DocumentUnreadable, DocumentError: no document, or it cannot become a policy.
-            SigningFailed: there is no device key, or a file cannot be written.
+            NothingToSign, DocumentUnreadable: there is no document, or it cannot be read.
         """
         document = read_once(self.document_path, MAX_DOCUMENT_BYTES)
         if document.error:
             raise _unreadable(document)
         if document.data is None:
             raise NothingToSign(f"there is no {document.path}", cure="run `localgpt init`")
-        parse_document(document.data)
+        return document.data
+
+    def last_signed(self) -> bytes | None:
+        """The document's bytes as they were last verified here, None when nothing authentic tells."""
+        file = read_once(self._snapshot_path, MAX_STATE_BYTES)
+        if self._key is None or file.data is None:
+            return None
+        try:
+            return Snapshot.decode(file.data, self._key, str(self._workspace)).document
+        except StateCorrupted:
+            return None
+
+    def sign(self, by: str = "cli", *, shown_digest: str | None = None) -> Manifest:
+        """Sign the document as it is now, with the next sequence number; snapshot and pin follow.
+
+        `shown_digest` (hex SHA-256): what the user saw and agreed to; nothing else is signed then.
+
+        Raises:
+            NothingToSign, DocumentUnreadable, DocumentError: no document, or it cannot become a policy.
+            ChangedWhileReading: the document is not what the user agreed to.
+            SigningFailed: there is no device key, or a file cannot be written.
+        """
+        path, document = self.document_path, self.document()
+        parse_document(document)
+        if shown_digest is not None and sha256_hex(document) != shown_digest:
+            raise ChangedWhileReading(f"{path} changed after it was shown", cure="read it again: `localgpt sign`")
         if self._key is None:
             raise SigningFailed("there is no device key to sign with", cure="run `localgpt init`")
         try:
             with exclusive(self._state_dir):
-                return self._sign(document.path, document.data, self._key, by)
+                return self._sign(path, document, self._key, by)
         except OSError as error:
             where = error.filename or self._workspace
             message = f"cannot write {where}: {error.strerror}"
