@@ -1,0 +1,108 @@
+"""The control tokens of chat templates, and how to write them so that no tokenizer takes them for one.
+
+A token is not deleted: its brackets become look-alikes (`<|im_start|>` is shown as `‹¦im_start¦›`), so that a reader
+and a model still see what the text says. Those look-alikes are in no table of `folding`, so a second pass changes
+nothing.
+
+Source: the tokenizer configurations of the model families named below.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from localgpt.injection.folding import fold, lower, table
+
+_ANGLE: Final = (
+    "s|unk|pad|bos|eos|mask|sep|cls"  # Llama 1 and 2, Mistral, T5 and most SentencePiece vocabularies
+    "|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|unused[0-9]{1,4}"  # Gemma
+    "|bos_token|eos_token|pad_token|unk_token"  # Command
+    "|sop|eop"  # GLM
+    "|think|tool_call|tool_calls|tool_response|tools|tool_result|tool_results"  # Qwen, DeepSeek, Hermes
+    "|function_calls|function_results|invoke|parameter|antml:[a-z_]{1,32}"  # Claude
+    "|extra_id_[0-9]{1,4}|special_[0-9]{1,5}|seed:[a-z_]{1,32}"  # T5, Nemotron, Seed
+    "|system|human|assistant"
+)
+_HALF: Final = "turn|tool|tool_call|tool_response|channel|image|audio|video|think"  # Gemma 4: <|turn> and <turn|>
+_SQUARE: Final = (
+    "/?INST|/?inst|/?SYSTEM_PROMPT|/?AVAILABLE_TOOLS|/?TOOL_CALLS|/?TOOL_RESULTS|/?TOOL_CONTENT"  # Mistral
+    "|/?MODEL_SETTINGS|/?THINK|ARGS|CALL_ID|IMG|IMG_BREAK|IMG_END|PREFIX|SUFFIX|MIDDLE|BEGIN_AUDIO|AUDIO|TRANSCRIBE"
+    "|CONTROL_[0-9]{1,4}|BOS|EOS|PAD|UNK|gMASK|sMASK|MASK|CLS|SEP"  # Mistral, Kimi, GLM, BERT
+    r"|\|[A-Za-z_]{1,32}\|"  # EXAONE
+)
+
+#: Looked for in folded text. Each begins with literal characters, for which `re` searches fast: 1 MB of `<` costs what
+#: one failed attempt per character costs, and nothing is looked at twice.
+_CASED: Final = (
+    re.compile(rf"\[(?=[/|A-Zgsi])(?:{_SQUARE})\]"),
+    re.compile(r"\n\n(?:Human|Assistant):"),  # Claude's turns before 2023
+    re.compile(r"\A\n?(?:Human|Assistant):"),
+    re.compile(r"\]~!?b[\[\]]"),  # MiniMax
+    re.compile(r"\[e~\["),
+)
+_LOWER: Final = (
+    re.compile(r"<\|[^\s<>|]{1,64}+\|>"),  # ChatML, Llama 3 and 4, Phi, Qwen, DeepSeek, Harmony, Command, Granite, …
+    re.compile(rf"<\|(?:{_HALF})>"),
+    re.compile(r"<\|\"\|>"),
+    re.compile(rf"<(?=[/a-z])(?:/?(?:{_ANGLE})>|(?:{_HALF})\|>)"),
+    re.compile(r"<<(?:/?sys)>>"),
+)
+#: This program's own wrappers, by their names; what stands before a name decides.
+_NAMES: Final = (
+    re.compile(r"external[_\- ]?content"),
+    re.compile(r"tool[_\- ]?output"),
+    re.compile(r"memory[_\- ]?context"),
+)
+_OPENER: Final = re.compile(r"(?:<|&(?:amp;){0,4}(?:lt|#0{0,6}60|#x0{0,6}3c);?)[\s\\]{0,8}/?[\s\\]{0,8}\Z")
+_OPENER_CHARS: Final = 52
+
+_SHOWN: Final = {"<": "‹", ">": "›", "[": "⟦", "]": "⟧", "|": "¦", ":": "꞉"}
+_NEUTRAL: Final = {
+    **{ord(sign): shown for sign, shown in _SHOWN.items()},
+    **{code: _SHOWN[chr(plain)] for code, plain in table().items() if chr(plain) in _SHOWN},
+}
+_ENTITY: Final = re.compile(r"[&＆][^<＜]{0,30}?(?:lt|60|3c)[;；]?", re.IGNORECASE)
+
+
+def control_tokens(folded: str) -> list[tuple[int, int]]:
+    """Spans of control tokens in text that was folded."""
+    lowered = lower(folded)
+    spans = [match.span() for pattern in _CASED for match in pattern.finditer(folded)]
+    return spans + [match.span() for pattern in _LOWER for match in pattern.finditer(lowered)]
+
+
+def wrapper_tags(folded: str) -> list[tuple[int, int]]:
+    """Spans where folded text opens or closes one of this program's wrappers, or seems to."""
+    lowered = lower(folded)
+    spans = []
+    for name in _NAMES:
+        for match in name.finditer(lowered):
+            before = lowered[max(0, match.start() - _OPENER_CHARS) : match.start()]
+            if opener := _OPENER.search(before):
+                spans.append((match.start() - len(before) + opener.start(), match.end()))
+    return spans
+
+
+def neutralise(text: str) -> tuple[str, int]:
+    """Write control tokens and wrapper tags so that they are none; return the text and how many there were."""
+    count = 0
+    while spans := _all_spans(text):
+        parts, end = [], 0
+        for start, stop in spans:
+            if start >= end:  # one that overlaps waits for the next pass
+                parts += [text[end:start], _neutral(text[start:stop])]
+                end, count = stop, count + 1
+        text = "".join((*parts, text[end:]))
+    return text, count
+
+
+def _all_spans(text: str) -> list[tuple[int, int]]:
+    folded = fold(text)
+    return sorted(control_tokens(folded) + wrapper_tags(folded))
+
+
+def _neutral(token: str) -> str:
+    if entity := _ENTITY.match(token):
+        token = "‹" + token[entity.end() :]
+    return token.translate(_NEUTRAL)
