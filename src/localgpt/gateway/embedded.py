@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from localgpt.errors import LocalGptError
 from localgpt.gateway.confinement import confine_embedded, harden
 from localgpt.gateway.failures import excerpt
+from localgpt.gateway.gguf import context_length
 from localgpt.wire import Channel, EmbeddedFailed, EmbeddedReady, EmbeddedStart, PeerGone, WireError
 
 if TYPE_CHECKING:
@@ -82,11 +82,19 @@ def _serve(channel: Channel, start: EmbeddedStart) -> int:
 
 def _start_engine(start: EmbeddedStart, chatter: int) -> tuple[xllamacpp.Server, EmbeddedReady]:
     began = time.monotonic()
-    server, address = _load(start, chatter)
-    context = _context(start, address)
+    context = start.context_tokens if start.context_tokens > 0 else DEFAULT_CONTEXT
+    context = min(context, _trained_context(start.model_path) or context)
+    server = _load(start, context, chatter)
     load_ms = int((time.monotonic() - began) * 1000)
-    base_url = "http://localhost/v1" if start.socket_path else f"http://127.0.0.1:{address[1]}/v1"
+    base_url = "http://localhost/v1" if start.socket_path else f"{server.listening_address.rstrip('/')}/v1"
     return server, EmbeddedReady(base_url, start.socket_path, context, load_ms)
+
+
+def _trained_context(path: str) -> int | None:
+    try:
+        return context_length(path)
+    except OSError as error:
+        raise EngineFailed(f"{path} cannot be read: {error.strerror}", cure="localgpt models list") from error
 
 
 def _prepare_socket(path: str | None) -> None:
@@ -123,8 +131,8 @@ def _last_words(chatter: int) -> str:
     return excerpt("; ".join(errors[:2]))
 
 
-def _load(start: EmbeddedStart, chatter: int) -> tuple[xllamacpp.Server, tuple[str, int]]:
-    """Load the model and listen; gives the server and, without a socket path, its host and port."""
+def _load(start: EmbeddedStart, context: int, chatter: int) -> xllamacpp.Server:
+    """Load the model and listen."""
     try:
         import xllamacpp  # noqa: PLC0415 -- an extra; and only after confinement
     except ImportError as error:
@@ -132,7 +140,7 @@ def _load(start: EmbeddedStart, chatter: int) -> tuple[xllamacpp.Server, tuple[s
             "the embedded model's engine is not installed", cure="install the extra: localgpt-agent[embedded]"
         ) from error
     try:
-        server = xllamacpp.Server(_parameters(xllamacpp, start))
+        server = xllamacpp.Server(_parameters(xllamacpp, start, context))
     except (RuntimeError, MemoryError, ValueError) as error:
         raise EngineFailed(
             f"the engine cannot serve {start.model_path}: {_last_words(chatter) or error}",
@@ -140,15 +148,10 @@ def _load(start: EmbeddedStart, chatter: int) -> tuple[xllamacpp.Server, tuple[s
         ) from error
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 2)  # from here on nobody reads the chatter, and it must not fill the memory
-    return server, ("", 0) if start.socket_path else _tcp_address(server.listening_address)
+    return server
 
 
-def _tcp_address(url: str) -> tuple[str, int]:
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    return host, int(port.rstrip("/"))
-
-
-def _parameters(engine: Any, start: EmbeddedStart) -> Any:  # noqa: ANN401 -- the engine has no type information
+def _parameters(engine: Any, start: EmbeddedStart, context: int) -> Any:  # noqa: ANN401 -- the engine has no type information
     """Give llama.cpp's parameters.
 
     One slot and few threads: llama.cpp's threads wait for each other by spinning, so as many threads as cores collapse
@@ -160,7 +163,7 @@ def _parameters(engine: Any, start: EmbeddedStart) -> Any:  # noqa: ANN401 -- th
     parameters.hostnames = [start.socket_path or "127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [start.api_key]
-    parameters.n_ctx = start.context_tokens if start.context_tokens > 0 else DEFAULT_CONTEXT
+    parameters.n_ctx = context
     parameters.n_parallel = 1
     parameters.n_threads_http = _HTTP_THREADS
     threads = start.threads if start.threads > 0 else default_threads()
@@ -177,24 +180,6 @@ def _parameters(engine: Any, start: EmbeddedStart) -> Any:  # noqa: ANN401 -- th
 def default_threads() -> int:
     """Give the usable cores less one, at least one."""
     return max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-def _context(start: EmbeddedStart, address: tuple[str, int]) -> int:
-    """Ask the server, as a client would, what context it serves: proof that it answers, before anybody relies on it."""
-    client = socket.socket(socket.AF_UNIX) if start.socket_path else socket.socket(socket.AF_INET)
-    request = f"GET /v1/models HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {start.api_key}\r\n\r\n"
-    try:
-        with client:
-            client.settimeout(30)
-            client.connect(start.socket_path or address)
-            client.sendall(request.encode())
-            data = b"".join(iter(lambda: client.recv(65536), b""))
-        meta = json.loads(data.partition(b"\r\n\r\n")[2])["data"][0]["meta"]
-        return min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise EngineFailed(
-            f"the embedded model server does not answer ({type(error).__name__})", cure="try again; localgpt doctor"
-        ) from error
 
 
 if __name__ == "__main__":
