@@ -1,4 +1,4 @@
-"""The monitor: the user's authority. Every effect is decided, logged and carried out here; nothing foreign is parsed."""
+"""The monitor: the user's authority. Every effect is decided, logged and carried out here."""
 
 from localgpt.monitor.events import (
     Answer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -23,13 +24,13 @@ def discover(environ: Mapping[str, str], journal: Journal, ports: tuple[int, ...
     if not listeners:
         return ()
     journal.probing(tuple(listeners))
-    journal.process_starting(Room.GATEWAY)
+    journal.process_starting(Room.GATEWAY, sys.executable)
     child = spawn(Room.GATEWAY, environ)
     try:
         servers = _probe(child.channel, tuple(listeners))
     except ChannelError:
         servers = ()
-    journal.process_ended(Room.GATEWAY, f"status {child.end()}", child.pid)
+    journal.process_ended(Room.GATEWAY, pid=child.pid, status=child.end())
     return tuple(Found(server, listeners[server.port]) for server in servers if server.port in listeners)
 
 

@@ -1,37 +1,50 @@
 """What the monitor writes into the audit log, one method an event; sizes and digests, never contents or secrets.
 
-A log that cannot be written stops effects: `decided` raises, and `failure` says why from then on.
+A log that cannot be written stops effects: what must be durable first raises, and `failure` says why from then on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Final
 
+from localgpt import canon
 from localgpt.audit import AuditLog
 from localgpt.canon import Json
+from localgpt.crypto import DeviceKey, tagged_mac
 from localgpt.errors import AuditError
 from localgpt.monitor.children import Room
-from localgpt.monitor.events import Choice
+from localgpt.monitor.events import Answer, SessionStatus
 from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
-from localgpt.policy import Decision
+from localgpt.policy import Connect, Decision, Reach, ReadPath, Run, WritePath
 from localgpt.sandbox import Proof
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
-_NAME_CHARS: Final = 100
+_TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
+_ARGV_DOMAIN: Final = "localgpt.audit.argv/v1"
+_EFFECTS: Final = {ReadPath: "read", WritePath: "write", Run: "run", Connect: "connect"}
 
 
 class Journal:
     """One session's view of the audit log. `log` None means that it could not be opened (`failure` says why)."""
 
-    def __init__(self, log: AuditLog | None, session_id: str, *, failure: str = "") -> None:
+    def __init__(self, log: AuditLog | None, key: DeviceKey, session_id: str, *, failure: str = "") -> None:
         self._log = log
+        self._key = key
+        self._argv_key = key.subkey("localgpt audit argv v1")
         self._session_id = session_id
         self.failure = failure
 
+    def for_session(self, session_id: str) -> Journal:
+        """The same log, for the entries of one session."""
+        return Journal(self._log, self._key, session_id, failure=self.failure)
+
     # --- must be durable before anything happens ----------------------------------------------------------------
 
-    def decided(self, call_id: str, tool: str, decision: Decision, guard: PolicyGuard, argv: tuple[str, ...]) -> None:
+    def decided(self, call_id: str, prepared: Prepared, decision: Decision, guard: PolicyGuard) -> None:
         """Write a decision, durable when this returns.
 
         Raises:
@@ -39,102 +52,193 @@ class Journal:
         """
         self._append(
             "decision",
-            call=call_id,
-            tool=tool[:_NAME_CHARS],
-            verdict=decision.verdict.value,
-            code=decision.code,
-            rule=decision.rule[:_NAME_CHARS],
+            call=token(call_id),
+            tool=prepared.tool,
+            verdict=decision.verdict,
+            code=token(decision.code),
+            rule=decision.rule or None,
             policy=guard.digest,
-            argv=argv,
+            argv0=prepared.argv[0],
+            argv_hmac=self._argv_hmac(prepared.argv),
+            effects=[_EFFECTS.get(type(effect), "other") for effect in prepared.effects],
+            path=prepared.path or None,
         )
 
-    def answered(self, call_id: str, choice: Choice, digest: str) -> None:
-        """Write the user's answer; as binding as `decided`."""
-        self._append("approval", call=call_id, choice=choice.value, digest=digest)
+    def decided_model(self, request_id: str, host: str, decision: Decision, guard: PolicyGuard) -> None:
+        """Write the decision on a model call. Talking needs no log, so this never raises."""
+        self._note(
+            "decision",
+            call=token(request_id),
+            tool="model",
+            verdict=decision.verdict,
+            code=token(decision.code),
+            rule=decision.rule or None,
+            policy=guard.digest,
+            effects=["model"],
+            host=host,
+        )
 
-    def process_starting(self, room: Room) -> None:
+    def refused(self, call_id: str, tool: str, code: str, guard: PolicyGuard) -> None:
+        """Write that a malformed call, or a call of an undeclared tool, was refused."""
+        self._note(
+            "decision", call=token(call_id), tool=tool or "?", verdict="deny", code=token(code), policy=guard.digest
+        )
+
+    def answered(self, call_id: str, answer: Answer, digest: str) -> None:
+        """Write the user's answer; as binding as `decided`.
+
+        Raises:
+            AuditError: it could not be written; the answer does not count.
+        """
+        self._append("approval", call=token(call_id), choice=answer.choice.value, digest=digest)
+
+    def process_starting(self, room: Room, argv0: str) -> None:
         """Write that a process of the runtime is about to start. Talking needs no log, so this never raises."""
-        self._note("process.start", room=room.value)
+        self._note("process.start", role=room.value, argv0=argv0)
 
     def probing(self, ports: tuple[int, ...]) -> None:
         """Write that these loopback ports are about to be asked what they are."""
         for port in ports:
-            self._note("connection", host="127.0.0.1", port=port, purpose="probe")
+            self._note(
+                "connection", role=Room.GATEWAY.value, host="127.0.0.1", port=port, verdict="allow", code="probe"
+            )
 
-    def model_called(self, call: GatewayCall) -> None:
+    def model_called(self, call: GatewayCall, host: str, reach: Reach) -> None:
         """Write a model call: who, where, how much."""
-        endpoint = call.endpoint
         self._note(
             "model.call",
-            call=call.request_id,
-            provider=endpoint.provider,
-            model=endpoint.model[:_NAME_CHARS],
-            host=endpoint.socket_path or endpoint.base_url,
-            input_chars=sum(len(message.text) for message in call.messages),
+            request=token(call.request_id),
+            provider=call.endpoint.provider,
+            host=call.endpoint.socket_path or host,
+            model=call.endpoint.model,
+            reach=reach.value,
+            messages=len(call.messages),
+            bytes_out=sum(len(message.text.encode("utf-8", "replace")) for message in call.messages),
+            tools=len(call.tools),
+            max_tokens=call.max_tokens,
+            schema=call.schema_json is not None,
         )
 
     # --- what happened ------------------------------------------------------------------------------------------
 
-    def session_started(self, project: str, trusted: bool, model: str) -> None:
-        self._note("session.start", project=project, trusted=trusted, model=model[:_NAME_CHARS])
+    def session_started(self, status: SessionStatus, *, resumed: bool, policy: str) -> None:
+        self._note(
+            "session.start",
+            project=status.project,
+            project_trusted=status.project_trusted,
+            resumed=resumed,
+            model=status.model or None,
+            provider=status.provider or None,
+            rung=token(status.rung),
+            policy=policy,
+            tools_on=status.tools_on,
+        )
 
     def session_ended(self, usage: Usage) -> None:
-        self._note("session.end", input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        self._note(
+            "session.end",
+            reason="closed",
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_microusd=usage.cost_microusd,
+        )
 
-    def turn_started(self, turn_id: str) -> None:
-        self._note("turn.start", turn=turn_id)
+    def turn_started(self, turn_id: str, chars: int, attachments: int) -> None:
+        self._note("turn.start", turn=token(turn_id), source="user", chars=chars, attachments=attachments)
 
     def turn_ended(self, turn_id: str, end: TurnEnd) -> None:
-        self._note("turn.end", turn=turn_id, reason=end.reason.value)
+        usage = end.usage
+        self._note(
+            "turn.end",
+            turn=token(turn_id),
+            reason=end.reason.value,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_microusd=usage.cost_microusd,
+        )
 
     def policy_state(self, guard: PolicyGuard) -> None:
-        self._note("policy.state", state=guard.state, policy=guard.digest)
+        document = guard.effective.status.digest
+        self._note("policy.state", state=guard.state, policy=guard.digest, document=document or None)
 
-    def sandbox_proof(self, proof: Proof | None, reason: str) -> None:
-        self._note("sandbox.proof", rung=proof.rung.value if proof else "none", reason=reason[:500])
-
-    def process_ended(self, room: Room, how: str, pid: int) -> None:
-        self._note("process.end", room=room.value, how=how[:200], pid=pid)
-
-    def refused(self, call_id: str, tool: str, code: str) -> None:
-        """Write that a malformed call was refused."""
+    def sandbox_proof(self, proof: Proof | None, plan_digest: str | None) -> None:
+        if proof is None:
+            self._note("sandbox.proof", rung="none")
+            return
         self._note(
-            "decision", call=call_id, tool=tool[:_NAME_CHARS], verdict="deny", code=code, rule="", policy="", argv=()
+            "sandbox.proof",
+            rung=proof.rung.value,
+            mechanisms=[token(name) for name, held, _ in proof.mechanisms if held],
+            missing=[token(name) for name, held, _ in proof.mechanisms if not held],
+            plan=plan_digest,
+            duration_ms=round(proof.duration_ms),
         )
 
-    def finished(self, call_id: str, tool: str, ran: Ran) -> None:
+    def process_ended(self, room: Room, *, pid: int, status: int | None) -> None:
+        ended_by = -status if status is not None and status < 0 else None
+        self._note(
+            "process.end",
+            role=room.value,
+            pid=pid,
+            status=None if ended_by else status,
+            signal=ended_by,
+        )
+
+    def finished(self, call_id: str, prepared: Prepared, ran: Ran) -> None:
+        """Write the outcome, and for a changed file its digests."""
         self._note(
             "outcome",
-            call=call_id,
-            tool=tool[:_NAME_CHARS],
-            outcome=ran.outcome.value,
+            call=token(call_id),
+            tool=prepared.tool,
+            status=ran.outcome.value,
             exit_status=ran.exit_status,
+            timed_out=ran.timed_out,
             duration_ms=round(ran.duration_s * 1000),
-            output_bytes=ran.output_bytes,
-            before=ran.before,
-            after=ran.after,
+            stdout_bytes=ran.output_bytes,
         )
+        if ran.after and ran.after != ran.before:
+            action = "change" if ran.before else "create"
+            before, after = ran.before or None, ran.after
+            self._note(
+                "file.change",
+                call=token(call_id),
+                path=prepared.path,
+                action=action,
+                before_sha256=before,
+                after_sha256=after,
+            )
 
     def model_answered(self, call: GatewayCall, answer: ModelDone | ModelFailed) -> None:
         if isinstance(answer, ModelFailed):
-            self._note("model.result", call=call.request_id, code=answer.code)
-        else:
-            usage = answer.usage
-            self._note(
-                "model.result",
-                call=call.request_id,
-                code=answer.stop.value,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-            )
+            self._note("model.result", request=token(call.request_id), status="failed", code=token(answer.code))
+            return
+        usage = answer.usage
+        self._note(
+            "model.result",
+            request=token(call.request_id),
+            status="done",
+            code=answer.stop.value,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            cost_microusd=usage.cost_microusd,
+            tool_calls=len(answer.tool_calls),
+            bytes_in=len(answer.text.encode("utf-8", "replace")),
+        )
 
     def close(self) -> None:
+        """Close the log; of the runtime's own journal only."""
         if self._log is not None:
             self._log.close()
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _append(self, kind: str, **fields: Json | tuple[str, ...]) -> None:
+    def _argv_hmac(self, argv: tuple[str, ...]) -> str:
+        words: Json = [word.encode("utf-8", "replace").decode("utf-8") for word in argv]
+        return tagged_mac(self._argv_key, _ARGV_DOMAIN, canon.encode(words)).hex()
+
+    def _append(self, kind: str, **fields: object) -> None:
         if self._log is None:
             raise AuditError(f"the audit log cannot be written: {self.failure}", cure="localgpt doctor")
         try:
@@ -143,9 +247,16 @@ class Journal:
             self.failure = str(error)
             raise
 
-    def _note(self, kind: str, **fields: Json | tuple[str, ...]) -> None:
+    def _note(self, kind: str, **fields: object) -> None:
         """Write without a promise: talking goes on when it fails, and effects are off from then on."""
         try:
             self._append(kind, **fields)
         except AuditError as error:
             self.failure = self.failure or str(error)
+
+
+def token(text: str) -> str:
+    """`text` where the log takes it as it is, else a digest of it: ids of models' calls are foreign."""
+    if _TOKEN.fullmatch(text):
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -6,6 +6,7 @@ decision says so and log the answer, execute confined, log the outcome, label th
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -119,11 +120,15 @@ class Mediator:
             usage=usage,
         )
 
-    def begin_turn(self, turn_id: str) -> Iterator[Event]:
+    def begin(self, status: SessionStatus, *, resumed: bool) -> None:
+        """Log the session."""
+        self._journal.session_started(status, resumed=resumed, policy=self._guard.digest)
+
+    def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:
         """Log the turn and notice a changed policy."""
         self._approvals.new_turn()
         yield from self._notice_policy()
-        self._journal.turn_started(turn_id)
+        self._journal.turn_started(turn_id, len(text), len(attachments))
 
     def end_turn(self, turn_id: str, end: TurnEnd) -> None:
         self._journal.turn_ended(turn_id, end)
@@ -135,11 +140,11 @@ class Mediator:
 
     def start_process(self, peers: Peers, room: Room, first: Message) -> None:
         """Log, then start a process of the runtime."""
-        self._journal.process_starting(room)
+        self._journal.process_starting(room, sys.executable)
         peers.start(room, first)
 
-    def process_ended(self, room: Room, how: str, *, pid: int = 0) -> None:
-        self._journal.process_ended(room, how, pid)
+    def process_ended(self, room: Room, *, pid: int, status: int | None) -> None:
+        self._journal.process_ended(room, pid=pid, status=status)
 
     def cancel(self) -> None:
         """End the command that runs now, if one does. Safe in signal handlers and other threads."""
@@ -159,7 +164,7 @@ class Mediator:
         try:
             prepared = prepare(request.name, request.arguments_json, self._confinement.project.path)
         except ToolArgumentError as error:
-            self._journal.refused(request.call_id, request.name, "tool.arguments")
+            self._journal.refused(request.call_id, request.name, "tool.arguments", self._guard)
             return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)
         return (yield from self._mediate(request.call_id, prepared))
 
@@ -174,7 +179,7 @@ class Mediator:
     def _unknown(self, request: ToolRequest) -> Generator[Event, None, ToolResult]:
         """A tool that nobody declared: the policy is asked, and nothing can run whatever it says."""
         decision = self._decide(request.name[:100], (UnknownTool(request.name[:100]),))
-        self._journal.decided(request.call_id, request.name, decision, self._guard, ())
+        self._journal.refused(request.call_id, request.name[:100], decision.code, self._guard)
         sentence = f"there is no tool {request.name[:100]!r}"
         yield ToolStarted(
             request.call_id, request.name[:100], (request.name[:100],), Shown.DENY, decision.code, sentence
@@ -188,7 +193,7 @@ class Mediator:
         if off and decision.verdict is not Verdict.DENY:
             decision = Decision(Verdict.DENY, "effects.off", f"effects are off: {off}", "runtime")
         try:
-            self._journal.decided(call_id, prepared.tool, decision, self._guard, prepared.argv)
+            self._journal.decided(call_id, prepared, decision, self._guard)
             settled, prepared, diff = self._settle(call_id, prepared, decision)
         except (LocalGptError, OSError) as error:
             settled, diff = _Settled(run=False, verdict=Shown.DENY, code="effects.off", sentence=str(error)), ""
@@ -242,7 +247,7 @@ class Mediator:
             prepared.stdin,
         )
         answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff=diff)
-        self._journal.answered(call_id, answer.choice, call.digest())
+        self._journal.answered(call_id, answer, call.digest())
         return answer
 
     def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> FileReply:
@@ -260,7 +265,7 @@ class Mediator:
             ran = Ran(ToolOutcome.FAILED, None, 0.0, "", "the user stopped this")
         except LocalGptError as error:
             ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
-        self._journal.finished(call_id, prepared.tool, ran)
+        self._journal.finished(call_id, prepared, ran)
         return ran
 
     def _run(self, prepared: Prepared) -> Completed:
@@ -287,7 +292,7 @@ class Mediator:
         decision = self._decide(
             "model", (CallModel(model.endpoint.provider, model.host, model.reach, model.confirmed),)
         )
-        self._journal.decided(request.request_id, "model", decision, self._guard, ())
+        self._journal.decided_model(request.request_id, model.host, decision, self._guard)
         if decision.verdict is not Verdict.ALLOW and not self._approved_model(request, model, decision):
             sentence = f"the policy does not let this context go to {model.host}: {decision.sentence}"
             return ModelFailed(request.request_id, "model.denied", sentence, retryable=False)
@@ -300,7 +305,7 @@ class Mediator:
             schema_json=request.schema_json,
             temperature_milli=request.temperature_milli,
         )
-        self._journal.model_called(call)
+        self._journal.model_called(call, model.host, model.reach)
         return call
 
     def _approved_model(self, request: ModelRequest, model: ChosenModel, decision: Decision) -> bool:
@@ -309,7 +314,7 @@ class Mediator:
         shown = ("model", model.endpoint.provider, model.host, model.endpoint.model)
         call = ExactCall("model", shown, "", (), "", b"")
         answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff="")
-        self._journal.answered(request.request_id, answer.choice, call.digest())
+        self._journal.answered(request.request_id, answer, call.digest())
         return answer.choice is not Choice.DENY
 
     def model_answered(self, call: GatewayCall, answer: ModelDone | ModelFailed) -> None:

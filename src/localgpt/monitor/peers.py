@@ -27,10 +27,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A child ended or spoke nonsense. `sentence` may quote its last words and is foreign text."""
+    """A child ended or spoke nonsense. `sentence` may quote its last words and is foreign text.
+
+    `status`: its exit status, or the negative number of the signal that ended it.
+    """
 
     room: Room
     pid: int
+    status: int
     sentence: str
 
 
@@ -111,10 +115,10 @@ class Peers:
             return Woken()
         return self._receive(by_descriptor[ready[0]])
 
-    def stop(self, room: Room) -> int | None:
-        """End the child of `room` if it runs; its exit status."""
+    def stop(self, room: Room) -> tuple[int, int] | None:
+        """End the child of `room` if it runs; its process id and exit status."""
         child = self._children.pop(room, None)
-        return None if child is None else child.end()
+        return None if child is None else (child.pid, child.end())
 
     def close(self) -> None:
         """End every child."""
@@ -131,6 +135,6 @@ class Peers:
 
     def _crashed(self, child: Child, error: Exception) -> Crashed:
         del self._children[child.room]
-        child.end(grace_s=0.5)
+        status = child.end(grace_s=0.5)
         sentence = child.describe_end() + ("" if isinstance(error, PeerGone) else f" ({error})")
-        return Crashed(child.room, child.pid, sentence)
+        return Crashed(child.room, child.pid, status, sentence)

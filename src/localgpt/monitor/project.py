@@ -82,16 +82,16 @@ def check_project(folder: Path, paths: Paths) -> Path:
             f"{project} is {what}; an agent that may write there could change how every program of yours starts",
             cure="mkdir -p ~/work/first && cd ~/work/first, then start again there",
         )
+    for own in (paths.config_dir, paths.data_dir, paths.state_dir, paths.workspace):
+        if project.is_relative_to(os.path.realpath(own)):
+            raise ProjectRefused(
+                f"{project} is inside {own}, which belongs to LocalGPT", cure="start in another folder"
+            )
     for place in runtime_places(paths):
         if place.is_relative_to(project):
             raise ProjectHoldsRuntime(
                 f"{project} contains {place}, which LocalGPT itself runs from or believes",
                 cure="start in another folder, or install LocalGPT outside this one",
-            )
-    for own in (paths.config_dir, paths.data_dir, paths.state_dir, paths.workspace):
-        if project.is_relative_to(os.path.realpath(own)):
-            raise ProjectRefused(
-                f"{project} is inside {own}, which belongs to LocalGPT", cure="start in another folder"
             )
     return project
 

@@ -64,9 +64,9 @@ class Runtime:
         key = load_device_key(paths.device_key)
         self._approver = approver
         self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
-        self._log, self._log_failure = _open_log(paths.audit_dir, key)
+        log, failure = _open_log(paths.audit_dir, key)
         self.guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
-        self._journal = Journal(self._log, "", failure=self._log_failure)
+        self._journal = Journal(log, key, "", failure=failure)
         self._journal.policy_state(self.guard)
 
     def __enter__(self) -> Runtime:
@@ -118,10 +118,11 @@ class Runtime:
         if resume is not None and not (_is_id(resume) and (directory / f"{resume}.jsonl").is_file()):
             raise NoSuchSession(f"there is no session {resume!r}", cure="localgpt session list")
         session_id = resume or new_session_id()
-        journal = Journal(self._log, session_id, failure=self._log_failure)
-        journal.session_started(str(setup.project.path), setup.project.trusted, model.endpoint.model)
         mediator = Mediator(
-            journal=journal, guard=self.guard, confinement=self._confinement, approvals=Approvals(self._approver)
+            journal=self._journal.for_session(session_id),
+            guard=self.guard,
+            confinement=self._confinement,
+            approvals=Approvals(self._approver),
         )
         start = AgentStart(
             session_id=session_id,

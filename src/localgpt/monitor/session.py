@@ -111,11 +111,11 @@ class Session:
         turn = _Turn(uuid.uuid4().hex[:12], time.monotonic() + self._start.limits.deadline_s + _GRACE_S)
         self._peers.forget_wakes()
         yield from self._flush()
-        yield from self._mediator.begin_turn(turn.turn_id)
+        attachments = (*self._mediator.take_attachments(), *attachments)
+        yield from self._mediator.begin_turn(turn.turn_id, text, attachments)
         for room in (Room.AGENT, Room.GATEWAY):
             if not self._peers.running(room):
                 self._restart(room)
-        attachments = (*self._mediator.take_attachments(), *attachments)
         self._peers.send(Room.AGENT, TurnStart(turn.turn_id, text, attachments))
         end = yield from self._pump(turn)
         self._usage += end.usage
@@ -164,6 +164,7 @@ class Session:
     # --- processes ----------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        self._mediator.begin(self.status(), resumed=self._start.resume)
         self._mediator.start_process(self._peers, Room.AGENT, self._start)
         self._mediator.start_process(self._peers, Room.GATEWAY, GatewayStart(self._model.keys))
         self._start_embedded()
@@ -183,9 +184,9 @@ class Session:
             self._start_embedded()
 
     def _stop(self, room: Room) -> None:
-        status = self._peers.stop(room)
-        if status is not None:
-            self._mediator.process_ended(room, f"status {status}")
+        if (ended := self._peers.stop(room)) is not None:
+            pid, status = ended
+            self._mediator.process_ended(room, pid=pid, status=status)
 
     def _update(self, start: AgentStart) -> None:
         self._start = start
@@ -295,7 +296,7 @@ class Session:
         return TurnEnd(turn.turn_id, reason, "the turn was ended", Usage())
 
     def _crashed(self, turn: _Turn, crash: Crashed) -> Generator[Event, None, TurnEnd]:
-        self._mediator.process_ended(crash.room, crash.sentence, pid=crash.pid)
+        self._mediator.process_ended(crash.room, pid=crash.pid, status=crash.status)
         yield Notice(Level.ERROR, f"{crash.sentence}; it was started anew")
         if crash.room is not Room.AGENT:
             self._stop(Room.AGENT)  # its turn cannot go on; what is durable in its session file is not lost
