@@ -1,1 +1,34 @@
-"""audit."""
+"""The audit log: what was decided and done, durable before it happens, chained, and vouched for by a keyed head."""
+
+from localgpt.audit.entry import Entry
+from localgpt.audit.errors import (
+    EntryCorrupted,
+    EntryInvalid,
+    LogFull,
+    LogLocked,
+    LogPoisoned,
+    LogUnopenable,
+    TamperError,
+)
+from localgpt.audit.kinds import KINDS
+from localgpt.audit.log import AuditLog
+from localgpt.audit.verify import AuditFinding, LogVerdict, Query, Report, read_entries, verify_log
+
+__all__ = [
+    "KINDS",
+    "AuditFinding",
+    "AuditLog",
+    "Entry",
+    "EntryCorrupted",
+    "EntryInvalid",
+    "LogFull",
+    "LogLocked",
+    "LogPoisoned",
+    "LogUnopenable",
+    "LogVerdict",
+    "Query",
+    "Report",
+    "TamperError",
+    "read_entries",
+    "verify_log",
+]

@@ -20,8 +20,8 @@ _SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "
 _WRAPPERS: Final = frozenset({
     "sudo", "doas", "su", "env", "nohup", "time", "timeout", "nice", "ionice", "chrt", "taskset", "stdbuf",
     "setsid", "setpriv", "command", "exec", "builtin", "xargs", "parallel", "watch", "strace", "ltrace", "find", "fd",
-    "entr", "busybox", "unshare", "script", "flock", "chroot", "runuser", "systemd-run", "faketime", "uv", "poetry", "pipenv",
-    "npx", "pdm", "hatch", "nix-shell",
+    "entr", "busybox", "unshare", "script", "flock", "chroot", "runuser", "systemd-run", "faketime", "uv", "poetry",
+    "pipenv", "npx", "pdm", "hatch", "nix-shell",
 })  # fmt: skip
 _MAX_DEPTH: Final = 8
 _MAX_COMMANDS: Final = 1000

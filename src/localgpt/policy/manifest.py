@@ -32,6 +32,7 @@ _DOMAIN: Final = "localgpt.policy.manifest/v2"
 _HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KEY_ID: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_HIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SIGNER: Final = re.compile(r"[a-z][a-z0-9._-]{0,31}", re.ASCII)
 _V1_KEYS: Final = {"version", "hmac_sha256", "signed_at", "signed_by", "content_sha256"}
 _CURE: Final = "read LocalGPT.md, then run `localgpt sign`"
@@ -184,7 +185,7 @@ def _check(tree: dict[str, Any]) -> None:
         if not isinstance(tree[key], str) or not pattern.fullmatch(tree[key]):
             raise _corrupted(f"{key} is not what it must be")
     path = tree["path"]
-    if not isinstance(path, str) or not path.startswith("/") or len(path) > 4096 or not path.isprintable():
+    if not isinstance(path, str) or not path.startswith("/") or len(path) > 4096 or _HIDDEN.search(path):
         raise _corrupted("path is not a printable absolute path")
 
 

@@ -1,0 +1,141 @@
+"""One entry: a line of canonical JSON, chained to the line before it by the hash of its leaf.
+
+Source: docs/spec/audit-log.md; RFC 6962 section 2.1 for the leaf hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from localgpt import canon
+from localgpt.audit.errors import EntryCorrupted, EntryInvalid
+from localgpt.audit.kinds import check_fields
+
+VERSION: Final = 1
+ALGORITHM: Final = "sha256-chain"
+ORIGIN: Final = "localgpt.audit/v1"
+MAX_LINE_BYTES: Final = 64 * 1024
+
+_COMMON: Final = frozenset({"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev"})
+_HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{0,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry. `ts_us`: UTC microseconds since 1970; `mono_us`: microseconds of the machine's monotonic clock.
+
+    `leaf`: hex SHA-256 of a zero byte and the line without its newline; `prev`: the leaf of the entry before.
+    """
+
+    seq: int
+    ts_us: int
+    mono_us: int
+    boot: str
+    session: str
+    kind: str
+    fields: Mapping[str, canon.Json]
+    prev: str
+    leaf: str
+
+    def to_json(self) -> dict[str, canon.Json]:
+        """The entry as one flat object, leaf included, for `--json` output."""
+        return {
+            **self.fields,
+            "seq": self.seq,
+            "ts": self.ts_us,
+            "mono_us": self.mono_us,
+            "boot": self.boot,
+            "session": self.session,
+            "kind": self.kind,
+            "prev": self.prev,
+            "leaf": self.leaf,
+        }
+
+
+def genesis() -> str:
+    """The `prev` of the first entry: hex SHA-256 of the format's name."""
+    return hashlib.sha256(ORIGIN.encode()).hexdigest()
+
+
+def leaf_hash(line: bytes) -> str:
+    """Hex SHA-256 of a zero byte and `line`, which has no newline."""
+    return hashlib.sha256(b"\x00" + line).hexdigest()
+
+
+def encode_entry(
+    *, seq: int, ts_us: int, mono_us: int, boot: str, session: str, kind: str, fields: Mapping[str, object], prev: str
+) -> bytes:
+    """Encode one line, without newline.
+
+    Raises:
+        EntryInvalid
+    """
+    if not _ID.fullmatch(session):
+        raise EntryInvalid(f"{session!r} is no session id")
+    common: dict[str, canon.Json] = {
+        "v": VERSION,
+        "alg": ALGORITHM,
+        "seq": seq,
+        "ts": ts_us,
+        "mono_us": mono_us,
+        "boot": boot,
+        "session": session,
+        "kind": kind,
+        "prev": prev,
+    }
+    line = canon.encode({**check_fields(kind, fields), **common})
+    if len(line) >= MAX_LINE_BYTES:
+        raise EntryInvalid(f"an entry of {len(line)} bytes is too long")
+    return line
+
+
+def decode_entry(line: bytes) -> Entry:
+    """Decode and check one line: spelling, version, kind, every field's type. The chain is the caller's to check.
+
+    Raises:
+        EntryCorrupted
+    """
+    try:
+        body = canon.decode_object(line)
+    except canon.CanonError as error:
+        raise EntryCorrupted("the line is not canonical JSON") from error
+    common = {name: body.pop(name, None) for name in _COMMON}
+    _check_common(common)
+    kind = str(common["kind"])
+    try:
+        if check_fields(kind, body) != body:
+            raise EntryCorrupted("a field is spelled in a way that is never written")
+    except EntryInvalid as error:
+        raise EntryCorrupted(error.message) from error
+    seq, ts_us, mono_us = (
+        value for value in (common["seq"], common["ts"], common["mono_us"]) if isinstance(value, int)
+    )
+    return Entry(
+        seq,
+        ts_us,
+        mono_us,
+        str(common["boot"]),
+        str(common["session"]),
+        kind,
+        body,
+        str(common["prev"]),
+        leaf_hash(line),
+    )
+
+
+def _check_common(common: Mapping[str, canon.Json]) -> None:
+    if type(common["v"]) is not int or common["v"] != VERSION or common["alg"] != ALGORITHM:
+        raise EntryCorrupted("unknown version or algorithm")
+    for name in ("seq", "ts", "mono_us"):
+        value = common[name]
+        if type(value) is not int or value < 0:
+            raise EntryCorrupted(f"{name} is not a count")
+    for name, pattern in (("prev", _HEX64), ("boot", _ID), ("session", _ID), ("kind", _ID)):
+        value = common[name]
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise EntryCorrupted(f"{name} is not what it must be")

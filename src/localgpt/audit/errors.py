@@ -1,0 +1,81 @@
+"""Every way in which the log cannot be written or is not what was written."""
+
+from __future__ import annotations
+
+from localgpt.errors import AuditError, ExitStatus
+
+
+class EntryInvalid(AuditError):  # noqa: N818 -- named after the condition
+    """An unknown kind, an unknown or missing field, or a value that its type does not allow: a defect of the caller."""
+
+    code = "audit.entry-invalid"
+
+
+class LogPoisoned(AuditError):  # noqa: N818 -- named after the condition
+    """A write or sync failed, or the file was unlinked or replaced: nothing is appended or retried any more."""
+
+    code = "audit.poisoned"
+    exit_status = ExitStatus.REFUSED
+
+
+class LogLocked(AuditError):  # noqa: N818 -- named after the condition
+    """Another process held the log's lock for longer than an append may take."""
+
+    code = "audit.locked"
+    exit_status = ExitStatus.REFUSED
+
+
+class LogFull(LogPoisoned):
+    """No space was left; the reserve was used to say so in the log's last entry."""
+
+    code = "audit.full"
+
+
+class LogUnopenable(AuditError):  # noqa: N818 -- named after the condition
+    """The directory or a file in it cannot be created or opened."""
+
+    code = "audit.unopenable"
+    exit_status = ExitStatus.REFUSED
+
+
+class TamperError(AuditError):
+    """The log is not what was written. The leaves say how."""
+
+    code = "audit.tampered"
+    exit_status = ExitStatus.REFUSED
+
+
+class LogTruncated(TamperError):  # noqa: N818 -- named after the attack
+    """Entries that were acknowledged are gone from the end."""
+
+    code = "audit.truncated"
+
+
+class LogMissing(TamperError):  # noqa: N818 -- named after the attack
+    """There is a head but no log."""
+
+    code = "audit.log-missing"
+
+
+class LogReplaced(TamperError):  # noqa: N818 -- named after the attack
+    """The file that is being written is not the one that its name leads to any more."""
+
+    code = "audit.replaced"
+
+
+class HeadMissing(TamperError):  # noqa: N818 -- named after the attack
+    """There is a log but no head that this device key wrote."""
+
+    code = "audit.head-missing"
+
+
+class HeadMismatch(TamperError):  # noqa: N818 -- named after the attack
+    """The entry that the head names is another one now."""
+
+    code = "audit.head-mismatch"
+
+
+class EntryCorrupted(TamperError):  # noqa: N818 -- named after the attack
+    """A line is no entry, or its chain, number or fields are wrong."""
+
+    code = "audit.entry-corrupted"
