@@ -1,0 +1,203 @@
+"""The runtime's end of a zygote: start one, speak its frames, end it. `executor` decides what to say."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import marshal
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from localgpt.sandbox import zygote
+from localgpt.sandbox.faults import NotConfined, ZygoteDied
+from localgpt.sandbox.proof import Mechanism
+
+_PROGRAM: Final = str(Path(zygote.__file__).resolve())
+_LARGEST_TEXT: Final = 1 << 20
+_START_DEADLINE_S: Final = 20.0
+_END_DEADLINE_S: Final = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One frame from the zygote. `number`: an errno, a wait status or a pid, by `kind`."""
+
+    kind: bytes
+    number: int
+    text: str
+
+
+class Link:
+    """A zygote and its warden. Not shared between threads."""
+
+    def __init__(self, setup: Mapping[str, Any]) -> None:
+        """Start the processes and send `setup`; `ready` waits for the answer."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._warden = subprocess.Popen(  # noqa: S603 -- our own interpreter and program
+                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(theirs.fileno()), str(lifeline)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), lifeline),
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        self._control.settimeout(_START_DEADLINE_S)
+        self._send(marshal.dumps(dict(setup)))
+
+    @property
+    def warden_pid(self) -> int:
+        return self._warden.pid
+
+    def fileno(self) -> int:
+        return self._control.fileno()
+
+    def ready(self) -> tuple[Mechanism, ...]:
+        """Wait until the zygote is confined and return what its self-test saw.
+
+        Raises:
+            OSError: a step of the confinement failed, with its errno.
+            NotConfined: the zygote ended without a word.
+        """
+        try:
+            reply = self.receive()
+        except (ZygoteDied, TimeoutError) as error:
+            raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
+        if reply.kind != zygote.READY:
+            raise OSError(reply.number, reply.text)
+        return tuple(parse_report(reply.text))
+
+    def request(self, argv: Sequence[bytes], env: Mapping[bytes, bytes], cwd: bytes, fds: Sequence[int]) -> None:
+        """Ask for one command: `fds` are its standard output, error and perhaps input.
+
+        Raises:
+            ZygoteDied: nobody is there.
+        """
+        self._send(marshal.dumps((list(argv), dict(env), cwd, len(fds) > 2)), fds)
+
+    def end_command(self) -> None:
+        """Ask the zygote to end the running command."""
+        with contextlib.suppress(ZygoteDied):
+            self._send(b"")
+
+    def receive(self) -> Reply:
+        """Wait for one frame.
+
+        Raises:
+            ZygoteDied: end of file, or bytes that are no frame.
+        """
+        kind, number, size = zygote.REPLY.unpack(self._exactly(zygote.REPLY.size))
+        if size > _LARGEST_TEXT:
+            raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again")
+        return Reply(kind, number, self._exactly(size).decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """End the zygote, everything it started, and the warden. Idempotent."""
+        self._control.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        try:
+            self._warden.wait(_END_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._warden.kill()
+            self._warden.wait()
+
+    def _send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
+        frame = zygote.LENGTH.pack(len(payload)) + payload
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            sent = self._control.sendmsg([frame], rights)
+            if sent < len(frame):
+                self._control.sendall(memoryview(frame)[sent:])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ZygoteDied("the zygote has ended", cure="run the command again") from error
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            try:
+                part = self._control.recv(size - len(data))
+            except ConnectionResetError:
+                part = b""
+            if not part:
+                raise ZygoteDied("the zygote has ended", cure="run the command again")
+            data += part
+        return data
+
+
+def parse_report(text: str) -> Iterator[Mechanism]:
+    """Parse the self-test's lines; what is not a line of a report is left out, and so counts as not proven."""
+    for line in text.splitlines():
+        name, _, rest = line.partition("\t")
+        held, tab, detail = rest.partition("\t")
+        if tab and held in {"0", "1"}:
+            yield name, held == "1", detail
+
+
+class Canaries:
+    """What the self-test must fail to reach: a readable file, and listeners on TCP and on two kinds of unix socket."""
+
+    def __init__(self, outside_of: Sequence[str]) -> None:
+        """Plant them, in a directory that lies in none of `outside_of`."""
+        self._directory = Path(_directory_outside(outside_of))
+        self.file = self._directory / "canary"
+        self.file.write_bytes(secrets.token_bytes(16))
+        self._listeners = list(self._listen())
+
+    def _listen(self) -> Iterator[socket.socket]:
+        for family, address in (
+            (socket.AF_INET, ("127.0.0.1", 0)),
+            (socket.AF_UNIX, str(self._directory / "socket")),
+            (socket.AF_UNIX, b"\0localgpt-canary-" + secrets.token_hex(8).encode()),
+        ):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            with contextlib.suppress(OSError):  # a host without loopback, or a path too long for a socket
+                listener.bind(address)
+                listener.listen(1)
+                listener.setblocking(False)
+                yield listener
+                continue
+            listener.close()
+
+    def heard(self) -> bool:
+        """Whether anybody connected."""
+        for listener in self._listeners:
+            with contextlib.suppress(BlockingIOError):
+                listener.accept()[0].close()
+                return True
+        return False
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _directory_outside(roots: Sequence[str]) -> str:
+    """A fresh private directory in none of `roots`."""
+    candidates = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/var/tmp", "/dev/shm", "/tmp")  # noqa: S108
+    for base in candidates:
+        if base and os.access(base, os.W_OK | os.X_OK):
+            real = os.path.realpath(base)
+            if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in roots):
+                return tempfile.mkdtemp(prefix="localgpt-", dir=real)
+    raise NotConfined(
+        "no directory outside the plan can hold the self-test's canary",
+        cure="leave one of XDG_RUNTIME_DIR, TMPDIR, /var/tmp or /dev/shm out of the plan's roots",
+    )

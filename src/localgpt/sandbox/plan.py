@@ -1,0 +1,217 @@
+"""What a command may reach: plain absolute paths and limits, decided before anything starts.
+
+A plan knows nothing of policies or models. Whoever makes it has resolved every symbolic link; the zygote refuses a path
+that has become one since.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from localgpt.sandbox.faults import MissingRoot, PlanInvalid, RelativeRoot, RootHoldsSecrets, RuntimeInsideWriteRoot
+from localgpt.sandbox.toolchains import SECRET_STORES, find_toolchains, is_inside, python_roots, search_path, venv_base
+
+_SYSTEM_ROOTS: Final = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store",
+    "/sys/devices/system/cpu", "/sys/devices/system/node", "/var/lib/alternatives",
+)  # fmt: skip
+# Readable by root, or by a careless mode; commands need none of them.
+_SYSTEM_SECRETS: Final = (
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/security/opasswd",
+    "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard", "/etc/openvpn", "/etc/kubernetes",
+    "/etc/rancher", "/etc/docker", "/etc/NetworkManager/system-connections", "/etc/ppp", "/etc/ipsec.secrets",
+    "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_dsa_key", "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ed25519_key", "/etc/pki/tls/private", "/etc/msmtprc", "/etc/exim4/passwd.client",
+)  # fmt: skip
+_PASSED_ON: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one command. Sizes in bytes; `output_bytes` for each of standard output and standard error.
+
+    `processes` counts threads too. It is enforced by the kernel on rung A, and by a best-effort watch on rung B.
+    """
+
+    timeout_s: float = 120.0
+    output_bytes: int = 1 << 20
+    file_bytes: int = 50 << 20
+    processes: int = 64
+    open_files: int = 1024
+    tmp_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if min(self.timeout_s, self.output_bytes, self.file_bytes, self.tmp_bytes) <= 0:
+            raise PlanInvalid("a limit must be positive", cure="give a time and sizes above zero")
+        if self.processes < 2 or self.open_files < 16:
+            raise PlanInvalid("a command needs 2 processes and 16 open files at least", cure="raise the limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one zygote serves. All paths absolute, normalised and free of symbolic links.
+
+    `read_roots` may be read and executed, `write_roots` may be changed as well, `denied` lie inside those and must not
+    be reachable. `links` are symbolic links of the root directory (``/bin`` to ``usr/bin``): path, target.
+    `hosts` is empty: commands have no network.
+    """
+
+    cwd: str
+    read_roots: tuple[str, ...]
+    write_roots: tuple[str, ...]
+    denied: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    links: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in (self.cwd, *self.read_roots, *self.write_roots, *self.denied, *(path for path, _ in self.links)):
+            if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
+                raise RelativeRoot(f"{path!r} is not an absolute, normalised path", cure="resolve it before planning")
+        if not any(is_inside(self.cwd, root) for root in (*self.read_roots, *self.write_roots)):
+            raise PlanInvalid(f"the working directory {self.cwd} lies in no root of the plan", cure="add it to a root")
+
+    @classmethod
+    def workspace_write(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read: Iterable[str | os.PathLike[str]] = (),
+        write: Iterable[str | os.PathLike[str]] = (),
+        denied: Iterable[str | os.PathLike[str]] = (),
+        limits: Limits | None = None,
+        env: Iterable[tuple[str, str]] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Plan:
+        """The default for one project: `path` may be changed, the system and toolchains read, nothing else reached.
+
+        Args:
+            path: the project, which is also the working directory.
+            read: more to read and execute.
+            write: more to change.
+            denied: paths inside any root that must not be reachable.
+            limits: bounds of each command.
+            env: variables on top of the clean environment.
+            environ: the host's environment, of which HOME, PATH and the locale are looked at.
+
+        Raises:
+            PlanInvalid: its leaf says which path and why.
+        """
+        return _plan(path, read, [path, *write], denied, limits, env, environ)
+
+    @classmethod
+    def read_only(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read: Iterable[str | os.PathLike[str]] = (),
+        denied: Iterable[str | os.PathLike[str]] = (),
+        limits: Limits | None = None,
+        env: Iterable[tuple[str, str]] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Plan:
+        """Like `workspace_write`, but nothing may be changed except the command's own temporary files."""
+        return _plan(path, [path, *read], [], denied, limits, env, environ)
+
+
+def _plan(
+    path: str | os.PathLike[str],
+    read: Iterable[str | os.PathLike[str]],
+    write: Iterable[str | os.PathLike[str]],
+    denied: Iterable[str | os.PathLike[str]],
+    limits: Limits | None,
+    env: Iterable[tuple[str, str]],
+    environ: Mapping[str, str] | None,
+) -> Plan:
+    environ = os.environ if environ is None else environ
+    home = os.path.realpath(environ.get("HOME") or os.path.expanduser("~"))
+    cwd, *_ = _resolve([path])
+    writes = _resolve(write)
+    tools = find_toolchains(home)
+    base = venv_base(cwd)
+    links = tuple((root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root))
+    system = [root for root in _SYSTEM_ROOTS if os.path.exists(root) and not os.path.islink(root)]
+    pythons = [p for prefix in (sys.base_prefix, base) if prefix for p in python_roots(prefix, home)]
+    asked = _resolve(read)
+    reads = _outermost([*system, *tools.roots, *pythons, *asked])
+    hidden = [os.path.realpath(p) for p in denied] + [p for p in _SYSTEM_SECRETS if os.path.exists(p)]
+    plan = Plan(
+        cwd=cwd,
+        read_roots=reads,
+        write_roots=_outermost(writes),
+        denied=tuple(dict.fromkeys(hidden)),
+        env=_environment(environ, tools.env, (*reads, *writes), env),
+        limits=limits or Limits(),
+        links=links,
+    )
+    check_secrets(plan, home)
+    return plan
+
+
+def check_secrets(plan: Plan, home: str) -> None:
+    """Refuse a plan that would open a store of credentials.
+
+    Raises:
+        RootHoldsSecrets: naming the first such store.
+    """
+    for store in (os.path.realpath(os.path.join(home, each)) for each in SECRET_STORES):
+        if not os.path.lexists(store) or any(is_inside(store, path) for path in plan.denied):
+            continue
+        for root in (*plan.read_roots, *plan.write_roots):
+            if is_inside(store, root) or is_inside(root, store):
+                raise RootHoldsSecrets(f"{root} would open {store} to commands", cure="work in a folder below it")
+
+
+def check_runtime(plan: Plan) -> None:
+    """Refuse a plan under which a command could change the program that confines it.
+
+    Raises:
+        RuntimeInsideWriteRoot: the interpreter, its packages or this program lie inside a write root.
+    """
+    runtime = (sys.prefix, sys.base_prefix, sys.executable, os.path.dirname(os.path.dirname(__file__)))
+    for path in (os.path.realpath(p) for p in runtime):
+        for root in plan.write_roots:
+            if is_inside(path, root):
+                raise RuntimeInsideWriteRoot(
+                    f"{root} contains {path}, which this program runs from, and commands could rewrite it",
+                    cure="install LocalGPT outside the project, for example with `uv tool install localgpt-agent`",
+                )
+
+
+def _resolve(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    return [_resolve_one(os.fspath(path)) for path in paths]
+
+
+def _resolve_one(path: str) -> str:
+    if not os.path.isabs(path) or "\0" in path:
+        raise RelativeRoot(f"{path!r} is not an absolute path", cure="give the full path")
+    try:
+        return os.path.realpath(path, strict=True)
+    except OSError as error:
+        raise MissingRoot(f"{path}: {error.strerror}", cure="make it, or leave it out") from error
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """`paths` without those that lie inside another."""
+    kept: list[str] = []
+    for path in sorted(set(paths)):
+        if not any(is_inside(path, each) for each in kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+def _environment(
+    environ: Mapping[str, str],
+    toolchains: tuple[tuple[str, str], ...],
+    visible: tuple[str, ...],
+    extra: Iterable[tuple[str, str]],
+) -> tuple[tuple[str, str], ...]:
+    """A clean environment: nothing of the host's but PATH and locale. HOME and TMPDIR are added by the executor."""
+    base = {"PATH": search_path(environ, visible), "TERM": "dumb", "LANG": "C.UTF-8"}
+    base |= {name: environ[name] for name in _PASSED_ON if environ.get(name)}
+    return tuple((base | dict(toolchains) | dict(extra)).items())

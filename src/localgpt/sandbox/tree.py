@@ -1,0 +1,81 @@
+"""Which processes descend from one, and ending them all without a pid namespace.
+
+A process that is a child subreaper keeps every orphan of its tree, so a walk over /proc misses nobody: a daemon that
+forked twice and called setsid is a child of the reaper in the end.
+
+Source: PR_SET_CHILD_SUBREAPER in prctl(2); proc_pid_task_children in proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+SIGKILL = 9
+SIGSTOP = 19
+_PAUSE_S = 0.001
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of every thread of `pid`; empty when it is gone."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
+def descendants(root: int) -> list[int]:
+    """Everything beneath `root` that is not a zombie, parents first."""
+    found = children(root)
+    for pid in found:  # grows while it is read
+        found += children(pid)
+    return [pid for pid in found if not _is_dead(pid)]
+
+
+def end_descendants(root: int, within_s: float = 10.0) -> list[int]:
+    """Kill everything beneath `root`, reap what is our own child, and return who is left: nobody, or who sticks in the kernel.
+
+    Stopped first and killed then: a stopped process cannot fork, so the rounds over a tree that grows while it is read end.
+    """
+    deadline = time.monotonic() + within_s
+    stopped: set[int] = set()
+    while True:
+        alive = descendants(root)
+        fresh = [pid for pid in alive if pid not in stopped]
+        _signal_all(fresh, SIGSTOP)
+        stopped.update(fresh)
+        if not fresh:
+            _signal_all(alive, SIGKILL)
+            reap_all()
+            if not alive or time.monotonic() > deadline:
+                return alive
+            time.sleep(_PAUSE_S)
+
+
+def reap_all() -> None:
+    """Collect every child that is dead now."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True

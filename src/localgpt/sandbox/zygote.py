@@ -1,0 +1,291 @@
+"""The zygote: a small process that confines itself once and then starts one command after another.
+
+Run as ``python -I -S -E zygote.py CONTROL LIFELINE`` with an empty environment. Two processes come of it. The *warden*
+stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or the
+zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
+
+Frames to the zygote: 4 bytes length, then a marshalled value (the runtime is trusted, and is the same interpreter).
+A frame of length zero ends the running command. Frames from it: `REPLY`, then text; `confine.receive` parses them.
+"""
+
+from __future__ import annotations
+
+import _socket  # noqa: PLC2701 -- `socket` drags in enum and selectors: a fifth of the cold start
+import marshal
+import os
+import resource
+import select
+import struct
+import sys
+
+if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from localgpt.sandbox import kernel, landlock, mounts, probes, tree
+
+LENGTH = struct.Struct("!I")
+REPLY = struct.Struct("!ciI")  # kind, number (errno, wait status), length of the text that follows
+READY, DONE, REFUSED, NO_DIRECTORY, BROKEN = b"R", b"D", b"N", b"C", b"B"
+_TICK_MS = 100
+_SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
+_MSG_CMSG_CLOEXEC = 0x4000_0000
+_RESERVED_PIDS = 300
+_CHUNK = 1 << 16
+
+
+def main(control_fd: int, lifeline_fd: int) -> None:
+    """Confine and serve until the runtime is gone."""
+    control = _socket.socket(fileno=control_fd)
+    setup = marshal.loads(_receive(control)[0])
+    setup["warden"], setup["host"] = os.getpid(), _namespaces()
+    try:
+        if setup["namespaces"]:
+            _enter_user_and_pid_namespace()
+        else:
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        pid = os.fork()
+    except OSError as error:
+        _reply(control, BROKEN, error.errno or 0, str(error))
+        return
+    if pid:
+        control.detach()
+        os.close(control_fd)
+        _guard(pid, lifeline_fd)
+        return
+    os.close(lifeline_fd)
+    try:
+        report = _confine(setup)
+    except OSError as error:
+        _reply(control, BROKEN, error.errno or 0, str(error))
+        return
+    _reply(control, READY, os.getpid(), report)
+    _serve(control, namespaces=setup["namespaces"])
+
+
+def _guard(zygote: int, lifeline_fd: int) -> None:
+    """The warden's whole life: wait until either side ends, then leave nobody behind."""
+    pidfd = os.pidfd_open(zygote)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(lifeline_fd, select.POLLIN)
+    poll.poll()
+    os.kill(zygote, _SIGKILL)  # not yet reaped, so the number is still its own
+    os.waitpid(zygote, 0)
+    tree.end_descendants(os.getpid())
+
+
+def _enter_user_and_pid_namespace() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    kernel.call("unshare", kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
+    for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, line.encode())
+        os.close(fd)
+
+
+def _confine(setup: dict) -> str:  # type: ignore[type-arg]
+    """Give up everything the plan does not grant, try to get it back, and return what the attempts found."""
+    code = bytearray(setup["code"])
+    for name, offset in setup["slots"]:
+        own = os.getpid() if name == "zygote" else -os.getpid()
+        struct.pack_into("=i", code, offset, own)
+    grants = _enter_view(setup) if setup["namespaces"] else _open_grants(setup)
+    _set_limits(setup)
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.no_new_privileges()
+    ruleset = landlock.Ruleset(
+        setup["abi"],
+        network=landlock.NET_BIND_TCP | landlock.NET_CONNECT_TCP,
+        scope=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL,
+    )
+    for location, rights in grants:
+        ruleset.allow(location, rights)
+        os.close(location)
+    ruleset.restrict_self()
+    kernel.load_filter(bytes(code))
+    return probes.report(setup, _namespaces())
+
+
+def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+    """Build the new root (rung A) and return what Landlock shall grant in it."""
+    kernel.call("unshare", kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
+    reads = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["reads"]]
+    writes = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["writes"]]
+    if setup["limit_pids"]:
+        _limit_pids(setup["processes"])
+    mounts.build_root(reads, writes, setup["denied"], setup["links"], setup["tmp_bytes"])
+    grants = [(location, landlock.READ_EXECUTE) for _, location in reads]
+    grants += [(location, landlock.WRITE | landlock.EXECUTE) for _, location in writes]
+    private = (b"/tmp", landlock.WRITE | landlock.EXECUTE), (b"/dev/shm", landlock.WRITE)  # noqa: S108 -- own mounts
+    return grants + _open_each([*private, *_always(), (b"/", landlock.READ_DIR)])
+
+
+def _open_grants(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+    """Open what Landlock shall grant when there is no view of our own (rung B)."""
+    return _open_each([*setup["grants"], *_always()])
+
+
+def _always() -> list[tuple[bytes, int]]:
+    return [(b"/proc", landlock.READ), *((b"/dev/" + name, landlock.DEVICE) for name in mounts.DEVICES)]
+
+
+def _open_each(grants: list[tuple[bytes, int]]) -> list[tuple[int, int]]:
+    return [(kernel.open_beneath_no_symlink(path), rights) for path, rights in grants]
+
+
+def _limit_pids(processes: int) -> None:
+    """Bound the tree by the numbers there are: root is exempt from RLIMIT_NPROC, but not from running out of pids.
+
+    Since Linux 6.14 pid_max belongs to the pid namespace of whoever writes it; the runtime asks for this only there.
+    Numbers below 300 are given out once and never again, so they are skipped.
+    """
+    for name, value in (("ns_last_pid", _RESERVED_PIDS), ("pid_max", _RESERVED_PIDS + processes)):
+        fd = os.open(f"/proc/sys/kernel/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"%d" % value)
+        os.close(fd)
+
+
+def _set_limits(setup: dict) -> None:  # type: ignore[type-arg]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (setup["file_bytes"],) * 2)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = setup["open_files"] if hard == resource.RLIM_INFINITY else min(hard, setup["open_files"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if setup["namespaces"]:  # in the host's user namespace this would count the user's other processes
+        resource.setrlimit(resource.RLIMIT_NPROC, (setup["processes"] + 2,) * 2)
+
+
+def _namespaces() -> dict[str, str]:
+    return {name: os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "mnt", "net", "ipc")}
+
+
+def _serve(control: _socket.socket, *, namespaces: bool) -> None:
+    while True:
+        payload, fds = _receive(control)
+        if not payload:
+            continue  # the command that this would have ended was already over
+        kind = NO_DIRECTORY
+        try:
+            argv, env, cwd, with_stdin = marshal.loads(payload)
+            os.chdir(cwd)
+            kind = REFUSED
+            pid = _spawn(argv, env, fds, with_stdin=with_stdin)
+        except OSError as error:
+            _reply(control, kind, error.errno or 0, error.strerror or "")
+        else:
+            status = _wait(control, pid, namespaces=namespaces)
+            _reply(control, DONE, status, "")
+        for fd in fds:
+            os.close(fd)
+
+
+def _spawn(argv: list[bytes], env: dict[bytes, bytes], fds: list[int], *, with_stdin: bool) -> int:
+    """Start a command: `fds` are its standard output, error and perhaps input."""
+    actions = [(os.POSIX_SPAWN_DUP2, fds[0], 1), (os.POSIX_SPAWN_DUP2, fds[1], 2)]
+    if with_stdin:
+        actions.append((os.POSIX_SPAWN_DUP2, fds[2], 0))
+    program = argv[0] if b"/" in argv[0] else _search(argv[0], env.get(b"PATH", b""))
+    return os.posix_spawn(
+        program, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=(_SIGPIPE, _SIGXFSZ)
+    )
+
+
+def _search(name: bytes, path: bytes) -> bytes:
+    found = b""
+    for directory in path.split(b":"):
+        candidate = directory + b"/" + name
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK):
+                return candidate
+            found = candidate
+    if found:
+        raise PermissionError(13, "Permission denied")
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+def _wait(control: _socket.socket, pid: int, *, namespaces: bool) -> int:
+    """Wait for the command or for the order to end it; return its wait status when nobody of its tree is left."""
+    pidfd = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(control, select.POLLIN)
+    status: int | None = None
+    while status is None:
+        for fd, _ in poll.poll(_TICK_MS):
+            if fd == control.fileno() and not _receive(control)[0]:
+                os.kill(pid, _SIGKILL)
+                poll.unregister(control)
+        status = _reap(pid)
+    os.close(pidfd)
+    _end_rest(namespaces=namespaces)
+    return status
+
+
+def _reap(pid: int) -> int | None:
+    """Collect every dead child, and return the status of `pid` when it was among them."""
+    status = None
+    try:
+        while True:
+            ended, its_status = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                break
+            if ended == pid:
+                status = its_status
+    except ChildProcessError:
+        pass
+    return status
+
+
+def _end_rest(*, namespaces: bool) -> None:
+    """End background processes. As pid 1, or as a subreaper, having no child means having no descendant."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        if namespaces:
+            os.kill(-1, _SIGKILL)
+            os.waitpid(-1, 0)
+        elif tree.end_descendants(os.getpid()):
+            os._exit(1)  # somebody sticks in the kernel: the warden and the runtime take over
+
+
+def _receive(control: _socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one frame and the descriptors that came with it; exit at end of file, the sign that the runtime is gone.
+
+    Never reads past the frame: the next one may follow at once.
+    """
+    data, ancillary, _, _ = control.recvmsg(LENGTH.size, _socket.CMSG_SPACE(3 * 4), _MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for _, _, body in ancillary:
+        fds += struct.unpack(f"={len(body) // 4}i", body[: len(body) // 4 * 4])
+    header = data if len(data) in {0, LENGTH.size} else data + _read(control, LENGTH.size - len(data))
+    if not header:
+        os._exit(0)
+    return _read(control, LENGTH.unpack(header)[0]), fds
+
+
+def _read(control: _socket.socket, size: int) -> bytes:
+    parts = []
+    while size:
+        part = control.recv(min(size, _CHUNK))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _reply(control: _socket.socket, kind: bytes, number: int, text: str) -> None:
+    body = text.encode("utf-8", "surrogateescape")
+    try:
+        control.sendall(REPLY.pack(kind, number, len(body)) + body)
+    except OSError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
