@@ -68,6 +68,7 @@ class Script:
     changed: threading.Condition = field(default_factory=threading.Condition)
     stopping: threading.Event = field(default_factory=threading.Event)
     next_index: int = 0
+    connections: int = 0
     hung_up: int = 0  #: clients that closed their connection while an answer was under way
 
     def note(self, seen: Seen) -> None:
@@ -192,6 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Silent."""
+
+    def setup(self) -> None:
+        super().setup()
+        with self.script.changed:
+            self.script.connections += 1
 
     def address_string(self) -> str:
         return "client"
