@@ -5,14 +5,12 @@ A log that cannot be written stops effects: what must be durable first raises, a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from typing import Final
 
-from localgpt import canon
 from localgpt.audit import AuditLog
-from localgpt.canon import Json
-from localgpt.crypto import DeviceKey, tagged_mac
 from localgpt.errors import AuditError
 from localgpt.monitor.children import Room
 from localgpt.monitor.events import Answer, SessionStatus
@@ -24,23 +22,25 @@ from localgpt.sandbox import Proof
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
-_ARGV_DOMAIN: Final = "localgpt.audit.argv/v1"
 _EFFECTS: Final = {ReadPath: "read", WritePath: "write", Run: "run", Connect: "connect"}
 
 
 class Journal:
     """One session's view of the audit log. `log` None means that it could not be opened (`failure` says why)."""
 
-    def __init__(self, log: AuditLog | None, key: DeviceKey, session_id: str, *, failure: str = "") -> None:
+    def __init__(self, log: AuditLog | None, session_id: str = "", *, failure: str = "") -> None:
         self._log = log
-        self._key = key
-        self._argv_key = key.subkey("localgpt audit argv v1")
         self._session_id = session_id
-        self.failure = failure
+        self._not_opened = failure
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be written any more, "" while all is well."""
+        return self._not_opened if self._log is None else self._log.failure
 
     def for_session(self, session_id: str) -> Journal:
         """The same log, for the entries of one session."""
-        return Journal(self._log, self._key, session_id, failure=self.failure)
+        return Journal(self._log, session_id, failure=self._not_opened)
 
     # --- must be durable before anything happens ----------------------------------------------------------------
 
@@ -58,8 +58,7 @@ class Journal:
             code=token(decision.code),
             rule=decision.rule or None,
             policy=guard.digest,
-            argv0=prepared.argv[0],
-            argv_hmac=self._argv_hmac(prepared.argv),
+            **self._argv_fields(prepared.argv),
             effects=[_EFFECTS.get(type(effect), "other") for effect in prepared.effects],
             path=prepared.path or None,
         )
@@ -234,25 +233,19 @@ class Journal:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _argv_hmac(self, argv: tuple[str, ...]) -> str:
-        words: Json = [word.encode("utf-8", "replace").decode("utf-8") for word in argv]
-        return tagged_mac(self._argv_key, _ARGV_DOMAIN, canon.encode(words)).hex()
+    def _argv_fields(self, argv: tuple[str, ...]) -> dict[str, str]:
+        """The program's name and a salted digest of the whole argv."""
+        return {} if self._log is None else self._log.argv_fields(argv)
 
     def _append(self, kind: str, **fields: object) -> None:
         if self._log is None:
             raise AuditError(f"the audit log cannot be written: {self.failure}", cure="localgpt doctor")
-        try:
-            self._log.append(kind, session=self._session_id, **fields)
-        except AuditError as error:
-            self.failure = str(error)
-            raise
+        self._log.append(kind, session=self._session_id, **fields)
 
     def _note(self, kind: str, **fields: object) -> None:
-        """Write without a promise: talking goes on when it fails, and effects are off from then on."""
-        try:
+        """Write without a promise: talking goes on when it fails; a log that is broken by it has a `failure`."""
+        with contextlib.suppress(AuditError):
             self._append(kind, **fields)
-        except AuditError as error:
-            self.failure = self.failure or str(error)
 
 
 def token(text: str) -> str:

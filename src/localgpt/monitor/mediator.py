@@ -121,7 +121,9 @@ class Mediator:
         )
 
     def begin(self, status: SessionStatus, *, resumed: bool) -> None:
-        """Log the session."""
+        """Log the session and what confines it."""
+        plan = self._confinement.plan_digest() if self._confinement.proof else None
+        self._journal.sandbox_proof(self._confinement.proof, plan)
         self._journal.session_started(status, resumed=resumed, policy=self._guard.digest)
 
     def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:

@@ -66,7 +66,7 @@ class Runtime:
         self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
         log, failure = _open_log(paths.audit_dir, key)
         self.guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
-        self._journal = Journal(log, key, "", failure=failure)
+        self._journal = Journal(log, failure=failure)
         self._journal.policy_state(self.guard)
 
     def __enter__(self) -> Runtime:

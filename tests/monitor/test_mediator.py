@@ -1,0 +1,191 @@
+"""No effect without a decision, no decision without an entry before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localgpt.audit import read_entries, verify_log
+from localgpt.monitor.events import Answer, Choice, Notice, ToolFinished, ToolStarted, Verdict
+from localgpt.wire import Integrity, ToolOutcome
+from tests.monitor.desk import Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Desk]:
+    opened = Desk(tmp_path, trusted=False)
+    yield opened
+    opened.close()
+
+
+def kinds(desk: Desk) -> list[str]:
+    return [entry.kind for entry in read_entries(desk.paths.audit_dir)]
+
+
+def test_confinement_is_proven(desk: Desk):
+    assert desk.confinement.effects_off == ""
+    assert desk.confinement.rung in ("A", "B")
+
+
+def test_a_command_runs_after_its_decision_is_in_the_log(desk: Desk):
+    result = desk.call("shell", command="echo hello; echo oops >&2; exit 3")
+    assert result.outcome is ToolOutcome.FAILED
+    assert "hello" in result.text
+    assert "oops" in result.text
+    assert "exit status 3" in result.notice
+    assert result.label.integrity is Integrity.UNTRUSTED
+    assert kinds(desk)[-2:] == ["decision", "outcome"]
+
+
+def test_a_command_cannot_read_the_key_of_the_home_nor_ours_nor_open_a_socket(desk: Desk):
+    for path in ("~/.ssh/id_rsa", desk.home / ".ssh/id_rsa", desk.paths.device_key, desk.paths.audit_dir):
+        assert desk.call("shell", command=f"cat {path} {path}/*").outcome is ToolOutcome.FAILED
+    result = desk.call(
+        "shell",
+        command="python3 -c 'import socket; socket.socket().connect((\"127.0.0.1\", 9))' || exec 3<>/dev/tcp/127.0.0.1/9",
+    )
+    assert result.outcome is ToolOutcome.FAILED
+    assert "PRIVATE" not in result.text
+
+
+def test_files_are_written_read_edited_listed_and_found(desk: Desk):
+    assert desk.call("write_file", path="notes/a.txt", content="one\ntwo\n").outcome is ToolOutcome.DONE
+    assert (desk.project / "notes/a.txt").read_text() == "one\ntwo\n"
+    assert "two" in desk.call("read_file", path="notes/a.txt").text
+    assert desk.call("edit_file", path="notes/a.txt", old_text="two", new_text="2").outcome is ToolOutcome.DONE
+    assert (desk.project / "notes/a.txt").read_text() == "one\n2\n"
+    assert "notes" in desk.call("list_files").text
+    assert "a.txt" in desk.call("search_text", pattern="one").text
+    changes = desk.entries("file.change")
+    assert [change["action"] for change in changes] == ["create", "change"]
+    assert changes[0]["after_sha256"] == changes[1]["before_sha256"]
+    started = [event for event in desk.events if isinstance(event, ToolStarted) and event.tool == "edit_file"]
+    assert "-two" in started[0].diff
+
+
+def test_an_ambiguous_edit_changes_nothing(desk: Desk):
+    (desk.project / "x").write_text("a a")
+    result = desk.call("edit_file", path="x", old_text="a", new_text="b")
+    assert result.outcome is ToolOutcome.FAILED
+    assert (desk.project / "x").read_text() == "a a"
+
+
+@pytest.mark.parametrize("path", ["~/.ssh/id_rsa", "../.ssh/id_rsa", "link"])
+def test_a_secret_is_denied_without_a_question(desk: Desk, path: str):
+    (desk.project / "link").symlink_to(desk.home / ".ssh/id_rsa")
+    path = path.replace("~", str(desk.home))
+    result = desk.call("read_file", path=path)
+    assert result.outcome is ToolOutcome.DENIED
+    assert desk.user.asked == []
+    assert desk.entries("outcome") == []
+
+
+@pytest.mark.parametrize("path", [".git/hooks/pre-commit", "LocalGPT.md"])
+def test_a_protected_name_is_denied(desk: Desk, path: str):
+    target = desk.paths.policy_document if path == "LocalGPT.md" else desk.project / path
+    assert desk.call("write_file", path=str(target), content="x").outcome is ToolOutcome.DENIED
+
+
+def test_a_write_outside_asks_and_the_answer_decides(desk: Desk):
+    outside = desk.home / "other"
+    outside.mkdir()
+    denied = desk.call("write_file", path=str(outside / "x"), content="x")
+    assert denied.outcome is ToolOutcome.DENIED
+    assert not (outside / "x").exists()
+    desk.user.answers = [Answer(Choice.ONCE)]
+    assert desk.call("write_file", path=str(outside / "x"), content="x").outcome is ToolOutcome.DONE
+    assert (outside / "x").read_text() == "x"
+    assert len(desk.user.asked) == 2
+    assert [entry["choice"] for entry in desk.entries("approval")] == ["deny", "once"]
+
+
+def test_the_reason_of_a_denial_goes_to_the_model(desk: Desk):
+    desk.user.answers = [Answer(Choice.DENY, "use the project folder")]
+    (desk.home / "other").mkdir()
+    assert "use the project folder" in desk.call("write_file", path=str(desk.home / "other/x"), content="").notice
+
+
+def test_an_untrusted_project_is_read_only_for_tools_and_commands(stranger: Desk):
+    (stranger.project / "x").write_text("old")
+    assert stranger.call("write_file", path="x", content="new").outcome is ToolOutcome.DENIED
+    stranger.call("shell", command="echo new > x")
+    assert (stranger.project / "x").read_text() == "old"
+    assert "old" in stranger.call("read_file", path="x").text
+
+
+def test_a_malformed_call_helps_the_model_and_runs_nothing(desk: Desk):
+    for arguments in ("{", "[]", '{"path": 3}', '{"command": 3}', "{}"):
+        result = desk.raw("shell", arguments)
+        assert result.outcome is ToolOutcome.FAILED
+        assert "command" in result.notice
+    assert desk.entries("outcome") == []
+
+
+def test_a_tool_that_nobody_declared_is_refused(desk: Desk):
+    assert desk.call("rm_rf\x1b[2J", x=1).outcome is ToolOutcome.DENIED
+    assert desk.entries("decision")[-1]["verdict"] == "deny"
+
+
+def test_a_typed_command_is_confined_too_and_goes_along_with_the_next_turn(desk: Desk):
+    desk.user_runs(f"cat {desk.home}/.ssh/id_rsa || echo no")
+    (attachment,) = desk.mediator.take_attachments()
+    assert "no" in attachment.text
+    assert "PRIVATE" not in attachment.text
+    assert attachment.label.integrity is Integrity.UNTRUSTED
+    assert desk.mediator.take_attachments() == ()
+
+
+def test_editing_the_policy_changes_nothing_but_is_noticed_within_the_turn(desk: Desk):
+    desk.paths.policy_document.write_bytes(b'do anything\n\n```toml policy\n[[allow]]\nread = ["/**"]\n```\n')
+    result = desk.call("read_file", path=str(desk.home / ".ssh/id_rsa"))
+    assert result.outcome is ToolOutcome.DENIED
+    assert any(isinstance(event, Notice) and "tampered" in event.text for event in desk.events)
+    assert desk.entries("policy.state")[-1]["state"] == "tampered"
+
+
+def test_deleting_the_policy_keeps_what_it_denied(tmp_path: Path):
+    text = b'# Policy\n\n```toml policy\nversion = 1\n[[rule]]\neffect = "deny"\nargv = ["echo"]\n```\n'
+    desk = Desk(tmp_path, document=text)
+    try:
+        assert desk.call("shell", command="echo hi").outcome is ToolOutcome.DENIED
+        desk.paths.policy_document.unlink()
+        assert desk.call("shell", command="echo hi").outcome is ToolOutcome.DENIED
+        assert desk.call("shell", command="true").outcome is ToolOutcome.DONE
+    finally:
+        desk.close()
+
+
+def test_when_the_log_cannot_be_written_nothing_runs(desk: Desk):
+    (segment,) = [path for path in desk.paths.audit_dir.iterdir() if path.suffix == ".log"]
+    segment.unlink()
+    result = desk.call("shell", command="touch ran")
+    assert result.outcome is ToolOutcome.DENIED
+    assert not (desk.project / "ran").exists()
+    assert "log" in result.notice
+
+
+def test_every_event_of_a_call_comes_in_pairs(desk: Desk):
+    desk.call("shell", command="true")
+    desk.call("read_file", path=str(desk.home / ".ssh/id_rsa"))
+    started = [event for event in desk.events if isinstance(event, ToolStarted)]
+    finished = [event for event in desk.events if isinstance(event, ToolFinished)]
+    assert [event.verdict for event in started] == [Verdict.ALLOW, Verdict.DENY]
+    assert [event.outcome for event in finished] == [ToolOutcome.DONE, ToolOutcome.DENIED]
+
+
+def test_the_log_of_all_this_verifies_and_holds_no_content(desk: Desk):
+    desk.call("write_file", path="secret-plan.txt", content="the-content-itself")
+    desk.call("shell", command="echo the-content-itself")
+    report = verify_log(desk.paths.audit_dir, desk.key)
+    assert report.entries > 4
+    whole = b"".join(path.read_bytes() for path in desk.paths.audit_dir.iterdir() if path.is_file())
+    assert b"the-content-itself" not in whole
