@@ -49,10 +49,10 @@ def test_a_command_runs_after_its_decision_is_in_the_log(desk: Desk):
 def test_a_command_cannot_read_the_key_of_the_home_nor_ours_nor_open_a_socket(desk: Desk):
     for path in ("~/.ssh/id_rsa", desk.home / ".ssh/id_rsa", desk.paths.device_key, desk.paths.audit_dir):
         assert desk.call("shell", command=f"cat {path} {path}/*").outcome is ToolOutcome.FAILED
-    result = desk.call(
-        "shell",
-        command="python3 -c 'import socket; socket.socket().connect((\"127.0.0.1\", 9))' || exec 3<>/dev/tcp/127.0.0.1/9",
+    connect = (
+        """python3 -c 'import socket; socket.socket().connect(("127.0.0.1", 9))' || exec 3<>/dev/tcp/127.0.0.1/9"""
     )
+    result = desk.call("shell", command=connect)
     assert result.outcome is ToolOutcome.FAILED
     assert "PRIVATE" not in result.text
 
@@ -153,7 +153,7 @@ def test_editing_the_policy_changes_nothing_but_is_noticed_within_the_turn(desk:
 
 
 def test_deleting_the_policy_keeps_what_it_denied(tmp_path: Path):
-    text = b'# Policy\n\n```toml policy\nversion = 1\n[[rule]]\neffect = "deny"\nargv = ["echo"]\n```\n'
+    text = b'# Policy\n\n```toml policy\n[[deny]]\nargv = ["echo"]\n```\n'
     desk = Desk(tmp_path, document=text)
     try:
         assert desk.call("shell", command="echo hi").outcome is ToolOutcome.DENIED
