@@ -6,6 +6,7 @@ import select
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ class TestFailures:
         assert not list(tmp_path.rglob("complete"))
         assert "the package index cannot be reached" in done.stderr
         assert "the first start needs the network once" in done.stderr
+
+
+    def test_a_file_that_is_not_the_locked_one_is_refused(self, tmp_path):
+        """Right name, right version, another content."""
+        first = (CHECKOUT / "requirements/embedded.txt").read_text().splitlines()[0]
+        name, version = first.removesuffix(" \\").split("==")
+        index = tmp_path / "index"
+        index.mkdir()
+        with zipfile.ZipFile(index / f"{name.replace('-', '_')}-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("planted.py", "")
+        done = start(tmp_path, "--version", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(index), PIP_CONFIG_FILE=os.devnull)
+        assert done.returncode == 1
+        assert "a download is not what was locked, and was refused" in done.stderr
+        assert not list(tmp_path.rglob("planted.py"))
 
 
 class TestKeys:
