@@ -212,6 +212,6 @@ def test_names_are_not_taken_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"models": 5}', '{"models": {"a": 1}}', "\x00"])
 def test_a_broken_registry_is_named_and_not_overwritten(tmp_path: Path, content: str) -> None:
     (tmp_path / "models.json").write_text(content)
-    with pytest.raises(NotAModel, match="models[.]json"):
+    with pytest.raises(NotAModel, match=r"models\.json"):
         list_models(tmp_path)
     assert (tmp_path / "models.json").read_text() == content
