@@ -108,7 +108,7 @@ _SPEC: Final = {
     "file.change": (
         "call:token? path:path action:token before_sha256:hex? after_sha256:hex? before_bytes:count? after_bytes:count?"
     ),
-    "injection.finding": "call:token? source:name kind:token count:count",
+    "injection.finding": "call:token? source:name finding:token count:count",
     "config.change": "key:name by:token file:path? file_sha256:hex?",
 }
 

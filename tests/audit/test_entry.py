@@ -1,0 +1,142 @@
+"""Entries: one spelling, closed kinds, every field typed; no way to smuggle text in."""
+
+import json
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localgpt.audit import KINDS
+from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, genesis, leaf_hash
+from localgpt.audit.errors import EntryCorrupted, EntryInvalid
+from localgpt.audit.kinds import FieldType
+
+COMMON = {"seq": 3, "ts_us": 5, "mono_us": 7, "boot": "b", "session": "s-1", "prev": "ab" * 32}
+
+_values = {
+    FieldType.TOKEN: st.text(string.ascii_letters + string.punctuation, min_size=1, max_size=128),
+    FieldType.NAME: st.text(min_size=1, max_size=300),
+    FieldType.PATH: st.text(min_size=1, max_size=300),
+    FieldType.HEX: st.text("0123456789abcdef", min_size=16, max_size=64),
+    FieldType.COUNT: st.integers(0, 2**53 - 1),
+    FieldType.INTEGER: st.integers(-(2**53) + 1, 2**53 - 1),
+    FieldType.FLAG: st.booleans(),
+    FieldType.TOKENS: st.lists(st.text(string.ascii_letters, min_size=1, max_size=9), max_size=9),
+}
+
+
+@st.composite
+def entries(draw):
+    kind = draw(st.sampled_from(sorted(KINDS)))
+    known = KINDS[kind]
+    names = [name for name in known.types if name in known.required or draw(st.booleans())]
+    return kind, {name: draw(_values[known.types[name]]) for name in names}
+
+
+@given(entries())
+@settings(max_examples=300)
+def test_every_entry_decodes_to_what_was_encoded(entry):
+    kind, fields = entry
+    line = encode_entry(**COMMON, kind=kind, fields=fields)
+    decoded = decode_entry(line)
+    assert (decoded.seq, decoded.kind, decoded.session, decoded.prev) == (3, kind, "s-1", "ab" * 32)
+    assert decoded.leaf == leaf_hash(line)
+    assert encode_entry(**COMMON, kind=kind, fields=decoded.fields) == line
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_an_error_and_never_anything_else(data):
+    with pytest.raises(EntryCorrupted):
+        decode_entry(data)
+
+
+def test_no_field_hides_a_common_one():
+    for known in KINDS.values():
+        assert not known.types.keys() & {"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev", "leaf"}
+
+
+def test_genesis_is_the_hash_of_the_formats_name():
+    assert genesis() == "919bc8095cab557c8c23625ad61a926dc2b1debf63fda68bff99855d8474412b"
+
+
+def test_vector_leaf():
+    line = encode_entry(**COMMON, kind="turn.start", fields={"turn": "t1"})
+    assert line == (
+        b'{"alg":"sha256-chain","boot":"b","kind":"turn.start","mono_us":7,"prev":"' + b"ab" * 32 + b'","seq":3,'
+        b'"session":"s-1","ts":5,"turn":"t1","v":1}'
+    )
+    assert leaf_hash(line) == "0a984ee5e9adbde7663cd27e2446a6f3106ff0def88f9e4c1c6f144f0ba19941"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("made.up", {}),
+        ("turn.start", {}),
+        ("turn.start", {"turn": "t", "text": "what the user said"}),
+        ("turn.start", {"turn": "has spaces"}),
+        ("turn.start", {"turn": ""}),
+        ("turn.start", {"turn": "t" * 129}),
+        ("turn.start", {"turn": "t", "chars": -1}),
+        ("turn.start", {"turn": "t", "chars": 2**53}),
+        ("turn.start", {"turn": "t", "chars": 1.5}),
+        ("turn.start", {"turn": "t", "chars": True}),
+        ("log.close", {"appended": "1"}),
+        ("sandbox.proof", {"rung": "A", "mechanisms": ["a b"]}),
+        ("sandbox.proof", {"rung": "A", "mechanisms": ["x"] * 65}),
+        ("policy.loaded", {"state": "valid", "policy": "AB" * 32}),
+        ("policy.loaded", {"state": "valid", "policy": "abc"}),
+        ("turn.start", {"turn": None}),
+    ],
+)
+def test_what_is_not_in_the_closed_list_is_refused(kind, fields):
+    with pytest.raises(EntryInvalid):
+        encode_entry(**COMMON, kind=kind, fields=fields)
+
+
+@pytest.mark.parametrize("session", ["a b", "é", "x" * 65, "a\n"])
+def test_a_session_id_is_plain(session):
+    with pytest.raises(EntryInvalid):
+        encode_entry(**{**COMMON, "session": session}, kind="turn.start", fields={"turn": "t"})
+
+
+def test_foreign_names_and_paths_are_escaped_and_bounded():
+    hostile = "a\x1b[31m\n\u202eb\udc80" + "x" * 5000
+    line = encode_entry(**COMMON, kind="file.change", fields={"path": hostile, "action": "write"})
+    assert len(line) < MAX_LINE_BYTES
+    assert not any(byte < 0x20 for byte in line)
+    (path,) = [decode_entry(line).fields["path"]]
+    assert isinstance(path, str)
+    assert len(path) == 4096
+    short = encode_entry(**COMMON, kind="file.change", fields={"path": hostile[:10], "action": "write"})
+    assert decode_entry(short).fields["path"] == "a\\x1b[31m\\n\\u202eb\\udc80"
+
+
+MALLEATIONS = [
+    lambda text: text.replace(":", ": ", 1),
+    lambda text: text.replace('"v":1', '"v":1.0'),
+    lambda text: text.replace('"v":1', '"v":2'),
+    lambda text: text.replace('"v":1', '"v":true'),
+    lambda text: text.replace("sha256-chain", "md5-chain"),
+    lambda text: text.replace('"seq":3', '"seq":-3'),
+    lambda text: text.replace('"seq":3', '"seq":3,"seq":3'),
+    lambda text: text.replace('"seq":3', '"seq":NaN'),
+    lambda text: text.replace('"seq":3', '"seq":9007199254740993'),
+    lambda text: text.replace('"t1"', '"\\u00741"'),
+    lambda text: text.replace('"turn":"t1",', ""),
+    lambda text: text.replace('"turn":"t1"', '"note":"x","turn":"t1"'),
+    lambda text: text.replace("turn.start", "turn.start2"),
+    lambda text: text + " ",
+    lambda text: "[" + text + "]",
+    lambda text: json.dumps(json.loads(text), indent=1),
+]
+
+
+@pytest.mark.parametrize("malleate", MALLEATIONS)
+def test_another_spelling_is_no_entry(malleate):
+    line = encode_entry(**COMMON, kind="turn.start", fields={"turn": "t1"}).decode()
+    changed = malleate(line)
+    assert changed != line
+    with pytest.raises(EntryCorrupted):
+        decode_entry(changed.encode())
