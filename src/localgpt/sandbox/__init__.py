@@ -12,15 +12,16 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localgpt.sandbox.executor import Completed, Executor
+    from localgpt.sandbox.executor import Executor
     from localgpt.sandbox.host import HostReport, probe_host
     from localgpt.sandbox.plan import Limits, Plan
     from localgpt.sandbox.proof import Proof, Rung
     from localgpt.sandbox.rules import Sockets
+    from localgpt.sandbox.running import Completed
     from localgpt.sandbox.selfplan import SelfPlan, confine_self
 
 _HOME = {
-    "Completed": "executor",
+    "Completed": "running",
     "Executor": "executor",
     "HostReport": "host",
     "Limits": "plan",

@@ -11,13 +11,12 @@ _CHUNK: Final = 1 << 16
 class Capture:
     """Read end of one output pipe. Keeps the first `limit` bytes and counts the rest."""
 
-    __slots__ = ("_buffer", "_fd", "_limit", "kept", "total")
+    __slots__ = ("_fd", "_limit", "kept", "total")
 
     def __init__(self, fd: int, limit: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._limit = limit
-        self._buffer = b""
         self.kept = bytearray()
         self.total = 0
 
@@ -36,11 +35,14 @@ class Capture:
             self.kept += chunk[:room]
         return bool(chunk)
 
-    def finish(self) -> bytes:
-        """Take the rest, close the pipe and return what was kept, with a marker when something was cut off."""
+    def finish(self) -> None:
+        """Take what is there and close the pipe."""
         while self.read():
             pass
         os.close(self._fd)
+
+    def content(self) -> bytes:
+        """What was kept, with a marker when something was cut off."""
         if self.total <= self._limit:
             return bytes(self.kept)
         return bytes(self.kept) + f"\n[output cut: {self._limit} of {self.total} bytes kept]\n".encode()

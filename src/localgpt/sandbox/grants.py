@@ -1,9 +1,12 @@
 """What Landlock alone shall grant (rung B), where a denied path cannot be hidden under a mount.
 
-Landlock can only grant, and a grant on a directory holds for everything beneath. A read root with a denied path inside is
-therefore granted entry by entry along the way to that path; a write root cannot be, because new entries would belong to
-no grant.
+Landlock can only grant, and a grant on a directory holds for everything beneath. A read root with a denied path inside
+is therefore granted entry by entry along the way to that path; a write root cannot be, because new entries would belong
+to no grant.
 """
+
+# A plan holds paths as text, which is compared and never touched through an object.
+# ruff: noqa: PTH112
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ READ = READ_FILE | READ_DIR
 READ_EXECUTE = READ | EXECUTE
 # Device nodes cannot be made anywhere, and device ioctls are granted for the few nodes that need them.
 WRITE = (
-    READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER | TRUNCATE
+    READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER
+    | TRUNCATE
 )  # fmt: skip
 DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
@@ -71,7 +72,7 @@ class Ruleset:
 
         Args:
             version: the ABI to use, at most what `abi()` says.
-            network: TCP rights to deny on every port (ABI 4 and later; less is ignored and must be denied by other means).
+            network: TCP rights to deny on every port (ABI 4 and later; older kernels deny them by other means or not).
             scope: signal and abstract-socket scopes (ABI 6 and later).
 
         Raises:
@@ -84,7 +85,7 @@ class Ruleset:
         self._fd = kernel.call("landlock_create_ruleset", attributes[:size], size, 0)
 
     def allow(self, location: int, rights: int) -> None:
-        """Grant `rights` on the file or on everything beneath the directory that `location` (an O_PATH descriptor) names."""
+        """Grant `rights` on the file `location` (an O_PATH descriptor), or on everything beneath that directory."""
         if not stat.S_ISDIR(os.fstat(location).st_mode):
             rights &= _FILE_RIGHTS
         rights &= self.handled

@@ -7,6 +7,7 @@ import contextlib
 import marshal
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -81,6 +82,12 @@ class Link:
         if reply.kind != zygote.READY:
             raise OSError(reply.number, reply.text)
         return tuple(parse_report(reply.text))
+
+    def is_alive(self) -> bool:
+        """Whether the idle zygote is still there: it says nothing unasked, so anything to read is its end."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        return not poll.poll(0)
 
     def request(self, argv: Sequence[bytes], env: Mapping[bytes, bytes], cwd: bytes, fds: Sequence[int]) -> None:
         """Ask for one command: `fds` are its standard output, error and perhaps input.

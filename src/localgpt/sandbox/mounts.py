@@ -1,13 +1,16 @@
-"""A new root for the zygote: an empty tmpfs into which only what the plan names is bound, read-only unless it may be written.
+"""A new root for the zygote: an empty tmpfs with what the plan names bound into it, read-only unless it may be written.
 
 What is not bound does not exist for a command: no path to the home, to sockets under /run, to other people's /tmp. A
 read-only bind also stops what Landlock has no right for: chmod, chown, utime and extended attributes.
 
-Called in a process that is alone in new user, mount and pid namespaces with capabilities. Locations are opened before the
-first mount and never looked up again, so that a path swapped meanwhile cannot redirect a bind.
+Called in a process that is alone in new user, mount and pid namespaces with capabilities. Locations are opened before
+the first mount and never looked up again, so that a path swapped meanwhile cannot redirect a bind.
 
 Source: mount_setattr(2), open_tree(2), move_mount(2), pivot_root(2).
 """
+
+# Pathlib would double what the zygote loads, and paths are bytes here.
+# ruff: noqa: PTH102, PTH106, PTH120, PTH211
 
 from __future__ import annotations
 
@@ -78,13 +81,13 @@ def _furnish(tmp_bytes: int) -> None:
     size = b"mode=1777,nr_inodes=100k,size=%d" % tmp_bytes
     for name in (b"/proc", b"/dev", b"/tmp", b"/run", b"/var"):
         os.mkdir(name, 0o755)
-    os.mkdir(b"/dev/shm", 0o755)  # noqa: S108 -- the sandbox's own
+    os.mkdir(b"/dev/shm", 0o755)
     # A fresh proc shows only this pid namespace. Mounted while the old one is still visible: the kernel demands it.
     _mount(b"proc", b"/proc", b"proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _mount(b"tmp", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, size)  # noqa: S108 -- the sandbox's own
-    _mount(b"shm", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, size)  # noqa: S108 -- the sandbox's own
-    os.mkdir(b"/tmp/home", 0o700)  # noqa: S108 -- the sandbox's own
-    os.symlink(b"/tmp", b"/var/tmp")  # noqa: S108 -- the sandbox's own
+    _mount(b"tmp", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, size)
+    _mount(b"shm", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, size)
+    os.mkdir(b"/tmp/home", 0o700)
+    os.symlink(b"/tmp", b"/var/tmp")
     for name, target in _LINKS:
         os.symlink(target, b"/dev/" + name)
     _write_file(EMPTY_FILE, 0o000)

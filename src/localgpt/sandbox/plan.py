@@ -4,6 +4,9 @@ A plan knows nothing of policies or models. Whoever makes it has resolved every 
 that has become one since.
 """
 
+# A plan holds paths as text, which is compared and never touched through an object.
+# ruff: noqa: PTH110, PTH111, PTH114, PTH115, PTH117, PTH118, PTH120
+
 from __future__ import annotations
 
 import os
@@ -21,9 +24,10 @@ _SYSTEM_ROOTS: Final = (
 )  # fmt: skip
 # Readable by root, or by a careless mode; commands need none of them.
 _SYSTEM_SECRETS: Final = (
-    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/security/opasswd",
-    "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard", "/etc/openvpn", "/etc/kubernetes",
-    "/etc/rancher", "/etc/docker", "/etc/NetworkManager/system-connections", "/etc/ppp", "/etc/ipsec.secrets",
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
+    "/etc/security/opasswd", "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard",
+    "/etc/openvpn", "/etc/kubernetes", "/etc/rancher", "/etc/docker", "/etc/NetworkManager/system-connections", "/etc/ppp",
+    "/etc/ipsec.secrets",
     "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_dsa_key", "/etc/ssh/ssh_host_ecdsa_key",
     "/etc/ssh/ssh_host_ed25519_key", "/etc/pki/tls/private", "/etc/msmtprc", "/etc/exim4/passwd.client",
 )  # fmt: skip
@@ -102,7 +106,7 @@ class Plan:
         Raises:
             PlanInvalid: its leaf says which path and why.
         """
-        return _plan(path, read, [path, *write], denied, limits, env, environ)
+        return _plan(path, read=read, write=[path, *write], denied=denied, limits=limits, env=env, environ=environ)
 
     @classmethod
     def read_only(
@@ -116,11 +120,12 @@ class Plan:
         environ: Mapping[str, str] | None = None,
     ) -> Plan:
         """Like `workspace_write`, but nothing may be changed except the command's own temporary files."""
-        return _plan(path, [path, *read], [], denied, limits, env, environ)
+        return _plan(path, read=[path, *read], write=[], denied=denied, limits=limits, env=env, environ=environ)
 
 
 def _plan(
     path: str | os.PathLike[str],
+    *,
     read: Iterable[str | os.PathLike[str]],
     write: Iterable[str | os.PathLike[str]],
     denied: Iterable[str | os.PathLike[str]],
@@ -134,7 +139,8 @@ def _plan(
     writes = _resolve(write)
     tools = find_toolchains(home)
     base = venv_base(cwd)
-    links = tuple((root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root))
+    links = [(root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root)]
+    links += [(path, target) for path, target in tools.links if not any(is_inside(path, root) for root in writes)]
     system = [root for root in _SYSTEM_ROOTS if os.path.exists(root) and not os.path.islink(root)]
     pythons = [p for prefix in (sys.base_prefix, base) if prefix for p in python_roots(prefix, home)]
     asked = _resolve(read)
@@ -147,7 +153,7 @@ def _plan(
         denied=tuple(dict.fromkeys(hidden)),
         env=_environment(environ, tools.env, (*reads, *writes), env),
         limits=limits or Limits(),
-        links=links,
+        links=tuple(links),
     )
     check_secrets(plan, home)
     return plan

@@ -59,8 +59,8 @@ _PRIVILEGED: Final = (
     "sethostname", "setdomainname", "vhangup", "iopl", "ioperm", "modify_ldt", "lookup_dcookie", "nfsservctl",
     "lsm_set_self_attr", "_sysctl", "uselib", "create_module", "get_kernel_syms", "query_module",
     # Large attack surfaces that no build tool needs.
-    "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key",
-    "request_key", "open_by_handle_at", "name_to_handle_at", "fanotify_init", "fanotify_mark", "listns",
+    "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl",
+    "add_key", "request_key", "open_by_handle_at", "name_to_handle_at", "fanotify_init", "fanotify_mark", "listns",
 )  # fmt: skip
 
 COMMON: Final[tuple[Rule, ...]] = (
@@ -93,8 +93,8 @@ _NO_SOCKETS: Final = (
 # Without an ipc namespace System V objects and message queues are the host's; without a read-only view extended
 # attributes of the user's own files can be changed anywhere.
 _SHARED_HOST: Final = (
-    Rule(("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
-          "mq_open", "mq_unlink")),
+    Rule(("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
+          "msgctl", "mq_open", "mq_unlink")),
     Rule(("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat",
           "removexattrat", "file_setattr"), errno.ENOTSUP),
 )  # fmt: skip

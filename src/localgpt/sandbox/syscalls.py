@@ -1,7 +1,7 @@
-"""Numbers of the system calls that this package makes or denies, as (x86_64, aarch64); None where there is no such call.
+"""Numbers of the system calls that this package makes or denies, as (x86_64, aarch64); None where there is none.
 
-The full tables are data in ``sandbox/syscalls/``; a test holds the two together. Calls newer than any installed libseccomp
-or libc are named here all the same: a filter that does not know a call cannot deny it.
+The full tables are data in ``sandbox/syscalls/``; a test holds the two together. Calls newer than any installed
+libseccomp or libc are named here all the same: a filter that does not know a call cannot deny it.
 """
 
 from __future__ import annotations

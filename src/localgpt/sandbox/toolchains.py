@@ -1,8 +1,11 @@
-"""Where compilers and interpreters live under a home, so that `python` and `cargo` are found while the home stays hidden.
+"""Where compilers and interpreters live under a home, so that `python` and `cargo` are found and the home is not.
 
 An allow list of subdirectories, because credentials lie beside programs: ``~/.cargo/bin`` is granted and
 ``~/.cargo/credentials.toml`` is not. Nothing is granted that is not there.
 """
+
+# A plan holds paths as text, which is compared and never touched through an object.
+# ruff: noqa: PTH110, PTH112, PTH117, PTH118, PTH120, PTH123, PTH207
 
 from __future__ import annotations
 
@@ -46,8 +49,9 @@ _KNOWN: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 )
 # Stores of credentials: a root that holds one of these and does not deny it is refused.
 SECRET_STORES: Final = (
-    ".ssh", ".gnupg", ".aws", ".azure", ".config/gcloud", ".config/gh", ".config/localgpt", ".docker/config.json", ".kube",
-    ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".config/git/credentials", ".password-store", ".mozilla",
+    ".ssh", ".gnupg", ".aws", ".azure", ".config/gcloud", ".config/gh", ".config/localgpt", ".docker/config.json",
+    ".kube", ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".config/git/credentials", ".password-store",
+    ".mozilla",
     ".config/google-chrome", ".config/chromium", ".local/share/keyrings", ".local/share/uv/credentials",
     ".cargo/credentials", ".cargo/credentials.toml", ".terraform.d/credentials.tfrc.json", ".vault-token",
 )  # fmt: skip
@@ -56,29 +60,38 @@ _PREFIX_PARTS: Final = ("bin", "include", "lib", "libexec", "share")
 
 @dataclass(frozen=True, slots=True)
 class Toolchains:
-    """What a home offers. `roots`: resolved paths to read and execute; `env`: variables that lead programs there."""
+    """What a home offers.
+
+    `roots`: resolved paths to read and execute; `links`: symbolic links on the way to them (path, target); `env`:
+    variables that lead programs there.
+    """
 
     roots: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
     env: tuple[tuple[str, str], ...]
 
 
 def find_toolchains(home: str) -> Toolchains:
     """Look for known toolchains below `home`."""
     roots: list[str] = []
+    links: list[tuple[str, str]] = []
     env: list[tuple[str, str]] = []
+    hidden = _hidden(home)
     for directory, variable, parts in _KNOWN:
         base = os.path.join(home, directory)
         found = [path for part in parts if os.path.exists(path := os.path.join(base, part).rstrip("/"))]
-        roots += [resolved for path in found if not _exposes(resolved := os.path.realpath(path), home)]
+        granted = [(path, real) for path in found if not _exposes(real := os.path.realpath(path), hidden)]
+        roots += [real for _, real in granted]
+        links += [(path, real) for path, real in granted if path != real]
         if found and variable:
             env.append((variable, base))
-    return Toolchains(tuple(dict.fromkeys(roots)), tuple(env))
+    return Toolchains(tuple(dict.fromkeys(roots)), tuple(links), tuple(env))
 
 
 def python_roots(prefix: str, home: str) -> tuple[str, ...]:
     """The parts of the Python installation at `prefix` that programs need; nothing unless it really is one."""
     prefix = os.path.realpath(prefix)
-    if _exposes(prefix, home) or not glob.glob(os.path.join(glob.escape(prefix), "lib*/python3*/os.py")):
+    if _exposes(prefix, _hidden(home)) or not glob.glob(os.path.join(glob.escape(prefix), "lib*/python3*/os.py")):
         return ()
     return tuple(path for part in _PREFIX_PARTS if os.path.isdir(path := os.path.join(prefix, part)))
 
@@ -110,8 +123,13 @@ def is_inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _exposes(path: str, home: str) -> bool:
-    """Whether granting `path` would grant the home itself or a store of credentials in it."""
+def _hidden(home: str) -> tuple[str, ...]:
+    """The home itself and the stores of credentials in it."""
     home = os.path.realpath(home)
-    stores = [os.path.realpath(os.path.join(home, store)) for store in SECRET_STORES]
+    return (home, *(os.path.realpath(os.path.join(home, store)) for store in SECRET_STORES))
+
+
+def _exposes(path: str, hidden: tuple[str, ...]) -> bool:
+    """Whether granting `path` would grant the home itself or something of a store of credentials."""
+    home, *stores = hidden
     return is_inside(home, path) or any(is_inside(path, store) or is_inside(store, path) for store in stores)

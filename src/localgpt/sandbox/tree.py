@@ -6,6 +6,9 @@ forked twice and called setsid is a child of the reaper in the end.
 Source: PR_SET_CHILD_SUBREAPER in prctl(2); proc_pid_task_children in proc(5).
 """
 
+# Pathlib would double what the zygote loads, and paths are bytes here.
+# ruff: noqa: PTH123, PTH208
+
 from __future__ import annotations
 
 import os
@@ -37,9 +40,10 @@ def descendants(root: int) -> list[int]:
 
 
 def end_descendants(root: int, within_s: float = 10.0) -> list[int]:
-    """Kill everything beneath `root`, reap what is our own child, and return who is left: nobody, or who sticks in the kernel.
+    """Kill everything beneath `root`, reap what is our own child, and return who is left, stuck in the kernel.
 
-    Stopped first and killed then: a stopped process cannot fork, so the rounds over a tree that grows while it is read end.
+    Stopped first and killed then: a stopped process cannot fork, so the rounds over a tree that grows while it is read
+    come to an end.
     """
     deadline = time.monotonic() + within_s
     stopped: set[int] = set()

@@ -1,16 +1,19 @@
 """The zygote: a small process that confines itself once and then starts one command after another.
 
 Run as ``python -I -S -E zygote.py CONTROL LIFELINE`` with an empty environment. Two processes come of it. The *warden*
-stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or the
-zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
+stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or
+the zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
 
 Frames to the zygote: 4 bytes length, then a marshalled value (the runtime is trusted, and is the same interpreter).
-A frame of length zero ends the running command. Frames from it: `REPLY`, then text; `confine.receive` parses them.
+A frame of length zero ends the running command. Frames from it: `REPLY`, then text; `link.Link` parses them.
 """
+
+# Pathlib would double what the zygote loads, and paths are bytes here.
+# ruff: noqa: PTH100, PTH113, PTH115, PTH120
 
 from __future__ import annotations
 
-import _socket  # noqa: PLC2701 -- `socket` drags in enum and selectors: a fifth of the cold start
+import _socket  # `socket` drags in enum and selectors: a fifth of the cold start
 import marshal
 import os
 import resource
@@ -36,7 +39,7 @@ _CHUNK = 1 << 16
 def main(control_fd: int, lifeline_fd: int) -> None:
     """Confine and serve until the runtime is gone."""
     control = _socket.socket(fileno=control_fd)
-    setup = marshal.loads(_receive(control)[0])
+    setup = marshal.loads(_receive(control)[0])  # noqa: S302 -- from the runtime that started us, to be confined by it
     setup["warden"], setup["host"] = os.getpid(), _namespaces()
     try:
         if setup["namespaces"]:
@@ -118,7 +121,7 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     mounts.build_root(reads, writes, setup["denied"], setup["links"], setup["tmp_bytes"])
     grants = [(location, landlock.READ_EXECUTE) for _, location in reads]
     grants += [(location, landlock.WRITE | landlock.EXECUTE) for _, location in writes]
-    private = (b"/tmp", landlock.WRITE | landlock.EXECUTE), (b"/dev/shm", landlock.WRITE)  # noqa: S108 -- own mounts
+    private = (b"/tmp", landlock.WRITE | landlock.EXECUTE), (b"/dev/shm", landlock.WRITE)
     return grants + _open_each([*private, *_always(), (b"/", landlock.READ_DIR)])
 
 
@@ -168,7 +171,7 @@ def _serve(control: _socket.socket, *, namespaces: bool) -> None:
             continue  # the command that this would have ended was already over
         kind = NO_DIRECTORY
         try:
-            argv, env, cwd, with_stdin = marshal.loads(payload)
+            argv, env, cwd, with_stdin = marshal.loads(payload)  # noqa: S302 -- from the runtime; commands have no socket
             os.chdir(cwd)
             kind = REFUSED
             pid = _spawn(argv, env, fds, with_stdin=with_stdin)

@@ -1,0 +1,246 @@
+"""One command between request and answer: its pipes, its deadline, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from localgpt.sandbox import tree, zygote
+from localgpt.sandbox.capture import Capture, Feed
+from localgpt.sandbox.faults import (
+    CommandInvalid,
+    CommandNotExecutable,
+    CommandNotFound,
+    CommandNotStarted,
+    WorkingDirectoryOutside,
+    ZygoteDied,
+)
+from localgpt.sandbox.link import Link, Reply
+
+_GRACE_S: Final = 5.0
+_WATCH_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended. Output is what was kept, with a marker when it was cut; the totals count all of it.
+
+    `exit_status`: the command's own, 128 + signal when one ended it, 124 when it ran out of time, 130 when it was
+    cancelled. `limit` names the limit that ended it ("processes"), "" for none.
+    """
+
+    argv: tuple[str, ...]
+    exit_status: int
+    signal: int | None
+    stdout: bytes
+    stderr: bytes
+    stdout_total: int
+    stderr_total: int
+    duration_s: float
+    timed_out: bool
+    cancelled: bool = False
+    limit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, checked. `processes`: how many are too many, None when the kernel counts them."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    stdin: bytes
+    timeout_s: float
+    output_bytes: int
+    processes: int | None
+
+
+class Wake:
+    """What a thread or signal handler sets and a poll notices. Closed with its last reference, never before."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
+def run_command(link: Link, command: Command, wake: Wake) -> Completed:
+    """Run `command` in the zygote behind `link`; `wake` ends it early.
+
+    Raises:
+        CommandInvalid: it did not start.
+        ZygoteDied: it may or may not have run; the caller closes the link.
+    """
+    started = time.monotonic()
+    running = _Running(link, command)
+    try:
+        running.request()
+        running.drive(started + command.timeout_s, wake)
+    finally:
+        running.release()
+    return running.completed(time.monotonic() - started)
+
+
+class _Running:
+    """The command's pipes and what has happened so far."""
+
+    def __init__(self, link: Link, command: Command) -> None:
+        self._link = link
+        self._command = command
+        self._reply: Reply | None = None
+        self._cancel_asked = False
+        self._why = ""  # "timeout", "cancel" or a limit's name once the command was told to end
+        out, out_theirs = os.pipe()
+        err, err_theirs = os.pipe()
+        self._out, self._err = Capture(out, command.output_bytes), Capture(err, command.output_bytes)
+        self._theirs = [out_theirs, err_theirs]
+        self._feed: Feed | None = None
+        if command.stdin:
+            stdin, ours = os.pipe()
+            self._feed = Feed(ours, command.stdin)
+            self._theirs.append(stdin)
+
+    def request(self) -> None:
+        """Hand the command and the far ends of its pipes to the zygote."""
+        command = self._command
+        env = {os.fsencode(name): os.fsencode(value) for name, value in command.env}
+        self._link.request([os.fsencode(word) for word in command.argv], env, os.fsencode(command.cwd), self._theirs)
+        self._drop_theirs()
+
+    def drive(self, deadline: float, wake: Wake) -> None:
+        """Drain and feed until the zygote has answered.
+
+        Raises:
+            ZygoteDied: it ended, or did not answer when told to end the command.
+        """
+        poll = select.poll()
+        handlers = self._register(poll, wake)
+        step_s = _WATCH_S if self._command.processes is not None else self._command.timeout_s
+        next_look = time.monotonic() + step_s
+        while self._reply is None:
+            now = time.monotonic()
+            if now >= deadline:
+                if self._why:
+                    raise ZygoteDied("the zygote did not end its command in time", cure="run the command again")
+                deadline = self._end("timeout", now)
+            for fd, _ in poll.poll(max(0.0, min(deadline, next_look) - now) * 1e3 + 1):
+                if not handlers[fd]():
+                    poll.unregister(fd)
+            if self._cancel_asked and not self._why:
+                deadline = self._end("cancel", time.monotonic())
+            if (now := time.monotonic()) >= next_look:
+                next_look = now + step_s
+                if not self._why and self._too_many():
+                    deadline = self._end("processes", now)
+
+    def _register(self, poll: select.poll, wake: Wake) -> dict[int, Callable[[], bool]]:
+        handlers: dict[int, Callable[[], bool]] = {
+            self._link.fileno(): self._answered,
+            self._out.fileno(): self._out.read,
+            self._err.fileno(): self._err.read,
+            wake.fileno(): self._cancelled,
+        }
+        for fd in handlers:
+            poll.register(fd, select.POLLIN)
+        if self._feed is not None:
+            handlers[self._feed.fileno()] = self._fed
+            poll.register(self._feed, select.POLLOUT)
+        return handlers
+
+    def _answered(self) -> bool:
+        self._reply = self._link.receive()
+        return True
+
+    def _cancelled(self) -> bool:
+        self._cancel_asked = True
+        return False
+
+    def _fed(self) -> bool:
+        if self._feed is not None and self._feed.write():
+            return True
+        self._close_feed()
+        return False
+
+    def _end(self, why: str, now: float) -> float:
+        """Tell the zygote to end the command; return until when it has to answer."""
+        self._why = why
+        self._link.end_command()
+        return now + _GRACE_S
+
+    def _too_many(self) -> bool:
+        most = self._command.processes
+        return most is not None and len(tree.descendants(self._link.warden_pid)) > most + 1  # the zygote is one
+
+    def release(self) -> None:
+        """Take what is still in the pipes and close our ends."""
+        self._drop_theirs()
+        self._out.finish()
+        self._err.finish()
+        self._close_feed()
+
+    def _drop_theirs(self) -> None:
+        while self._theirs:
+            os.close(self._theirs.pop())
+
+    def _close_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+
+    def completed(self, duration_s: float) -> Completed:
+        """The result.
+
+        Raises:
+            CommandInvalid: a leaf of it, when the command did not start.
+        """
+        reply = self._reply
+        if reply is None or reply.kind != zygote.DONE:
+            raise _refusal(self._command, reply)
+        signal = os.WTERMSIG(reply.number) if os.WIFSIGNALED(reply.number) else None
+        status = os.WEXITSTATUS(reply.number) if signal is None else 128 + signal
+        return Completed(
+            argv=self._command.argv,
+            exit_status={"timeout": 124, "cancel": 130}.get(self._why, status),
+            signal=signal,
+            stdout=self._out.content(),
+            stderr=self._err.content(),
+            stdout_total=self._out.total,
+            stderr_total=self._err.total,
+            duration_s=duration_s,
+            timed_out=self._why == "timeout",
+            cancelled=self._why == "cancel",
+            limit=self._why if self._why == "processes" else "",
+        )
+
+
+def _refusal(command: Command, reply: Reply | None) -> CommandInvalid:
+    program, code = command.argv[0], 0 if reply is None else reply.number
+    said = os.strerror(code)
+    if reply is not None and reply.kind == zygote.NO_DIRECTORY:
+        return WorkingDirectoryOutside(f"{command.cwd} cannot be entered: {said}", cure="check that it exists")
+    if code == errno.ENOENT:
+        return CommandNotFound(f"{program}: not found in what commands may see", cure="install it, or grant its folder")
+    if code in {errno.EACCES, errno.ENOEXEC, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}:
+        return CommandNotExecutable(f"{program}: {said}", cure="check its mode and its first line")
+    if code == errno.E2BIG:
+        return CommandNotStarted("the command line is too long", cure="pass the data on standard input")
+    return CommandNotStarted(f"{program}: {said}", cure="run it again with less running beside it")
