@@ -80,13 +80,13 @@ class MarkdownAnswer:
         self._renderer: Renderer | None = None
         self._plain = False
         self._painted_at = self._cost = 0.0
-        self._any = False
         self._begin()
 
     def _begin(self) -> None:
         self._escaper = Escaper()
         self._splitter = BlockSplitter()
         self._gone: list[str] = []  # rows of the growing block that are printed already
+        self._any = False  # whether a block was printed, from which the next one keeps a distance
 
     def feed(self, text: str) -> None:
         for block in self._splitter.feed(self._escaper.feed(text)):

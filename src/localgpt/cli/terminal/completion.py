@@ -49,8 +49,8 @@ class Offers:
     def _files(self, before: str) -> Iterator[Offer]:
         word = before.removeprefix("!").split("\n")[-1].split(" ")[-1]
         directory, _, start = word.rpartition("/")
-        base = Path(f"{directory}/").expanduser() if word.startswith(("/", "~")) else self._project / directory
         try:
+            base = Path(f"{directory}/").expanduser() if word.startswith(("/", "~")) else self._project / directory
             with os.scandir(base) as entries:
                 names = sorted(_named(entry) for entry in itertools.islice(entries, _MAX_LOOKED_AT))
         except (OSError, RuntimeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
@@ -21,22 +20,22 @@ def prepare_history(path: Path) -> Path | None:
         fd = os.open(path, flags, 0o600)
     except OSError:
         return None
-    with contextlib.closing(os.fdopen(fd, "r+b")) as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             return None
-        try:
-            os.fchmod(fd, 0o600)
-            if found.st_size > MAX_BYTES:
-                _shorten(path, file.read())
-        except OSError:
-            return None
+        os.fchmod(fd, 0o600)
+        if found.st_size > MAX_BYTES:
+            _shorten(path, os.pread(fd, MAX_BYTES // 2, found.st_size - MAX_BYTES // 2))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     return path
 
 
-def _shorten(path: Path, data: bytes) -> None:
+def _shorten(path: Path, keep: bytes) -> None:
     """Keep the newest half, from an entry's beginning; replaced in one step."""
-    keep = data[-MAX_BYTES // 2 :]
     start = keep.find(b"\n# ")
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)

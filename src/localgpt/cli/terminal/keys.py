@@ -9,6 +9,7 @@ Source: termios(3), tcflush(3).
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -49,7 +50,7 @@ class TtyKeyboard:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._rest = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @contextlib.contextmanager
     def raw(self) -> Iterator[None]:
@@ -61,7 +62,7 @@ class TtyKeyboard:
         now[0] &= ~(termios.IXON | termios.INLCR)
         now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
         now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
-        self._rest = b""
+        self._decoder.reset()
         termios.tcsetattr(self._fd, termios.TCSAFLUSH, now)
         try:
             yield
@@ -70,7 +71,7 @@ class TtyKeyboard:
                 termios.tcsetattr(self._fd, termios.TCSAFLUSH, before)
 
     def drain(self) -> None:
-        self._rest = b""
+        self._decoder.reset()
         with contextlib.suppress(termios.error):
             termios.tcflush(self._fd, termios.TCIFLUSH)
 
@@ -78,24 +79,12 @@ class TtyKeyboard:
         if not select.select([self._fd], [], [], max(0.0, timeout_s))[0]:
             return None
         try:
-            data = self._rest + os.read(self._fd, 4096)
+            data = os.read(self._fd, 4096)
         except OSError as error:  # EIO: the other side hung up
             raise EOFError("the terminal is gone") from error
         if not data:
             raise EOFError("the terminal is gone")
-        text, self._rest = _decoded(data)
-        return text
-
-
-def _decoded(data: bytes) -> tuple[str, bytes]:
-    """Text, and the bytes of a character that is not complete yet."""
-    for cut in range(min(4, len(data))):
-        end = len(data) - cut
-        try:
-            return data[:end].decode("utf-8"), data[end:]
-        except UnicodeDecodeError:
-            continue
-    return data.decode("utf-8", "replace"), b""
+        return self._decoder.decode(data)
 
 
 def single_key(typed: str) -> str:

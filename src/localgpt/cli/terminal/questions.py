@@ -21,11 +21,11 @@ _PATIENCE_S: Final = 300.0
 class TerminalConfirmer:
     """`ModelConfirmer` for a terminal."""
 
-    def __init__(self, screen: Screen, keyboard: Keyboard) -> None:
-        self._screen, self._keyboard = screen, keyboard
+    def __init__(self, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic) -> None:
+        self._screen, self._keyboard, self._clock = screen, keyboard, clock
 
     def confirm_model(self, offer: ModelOffer) -> bool:
-        return ask_model(offer, self._screen, self._keyboard)
+        return ask_model(offer, self._screen, self._keyboard, self._clock)
 
 
 class DecliningConfirmer:

@@ -65,6 +65,17 @@ class Looks:
 PLAIN_LOOKS: Final = Looks(colour=False, moves=False, unicode=True)
 
 
+class Output(Protocol):
+    """A text stream that a screen writes to. Only a stream that lacks characters needs `encoding`."""
+
+    @property
+    def encoding(self) -> str | None: ...
+
+    def write(self, text: str, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
 class SizeSource(Protocol):
     """Whoever knows the terminal's size now."""
 
@@ -99,11 +110,11 @@ class Screen:
     `write` is the only way out. It never raises for what the encoding lacks: such characters are written as escapes.
     """
 
-    def __init__(self, stream: TextIO, looks: Looks, size: SizeSource) -> None:
+    def __init__(self, stream: Output, looks: Looks, size: SizeSource) -> None:
         self._stream = stream
         self.looks = looks
         self._size = size
-        self._tail: tuple[int, ...] = ()  # cells of each row below the printed region
+        self._tail: tuple[tuple[str, int], ...] = ()  # rows below the printed region, and their cells
 
     @property
     def size(self) -> Size:
@@ -125,10 +136,11 @@ class Screen:
         """
         if not self.looks.moves:
             return
-        fitting = rows[-max(1, self.size.rows - 1) :]
-        text = self._erase() + "".join(f"{row}\n" for row, _ in fitting)
-        self._tail = tuple(size for _, size in fitting)
-        self.write(text)
+        fitting = tuple(rows[-max(1, self.size.rows - 1) :])
+        if fitting != self._tail:
+            text = self._erase() + "".join(f"{row}\n" for row, _ in fitting)
+            self._tail = fitting
+            self.write(text)
 
     def clear_tail(self) -> None:
         """Remove the tail."""
@@ -155,6 +167,6 @@ class Screen:
         if not self._tail:
             return ""
         width = self.size.columns
-        height = sum(max(1, -(-size // width)) for size in self._tail)
+        height = sum(max(1, -(-size // width)) for _, size in self._tail)
         self._tail = ()
         return f"{_ESC}{min(height, self.size.rows - 1)}A{_UP_AND_CLEAR}"

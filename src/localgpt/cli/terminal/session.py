@@ -67,7 +67,7 @@ class Sessions(Protocol):
         """
         ...
 
-    def list(self) -> Sequence[SessionSummary]:
+    def earlier(self) -> Sequence[SessionSummary]:
         """What can be resumed, newest first."""
         ...
 

@@ -90,7 +90,7 @@ def _new(talk: Talk, _argument: str) -> Next:
 
 
 def _resume(talk: Talk, argument: str) -> Next:
-    matching = [entry.session_id for entry in talk.sessions.list() if entry.session_id.startswith(argument)]
+    matching = [entry.session_id for entry in talk.sessions.earlier() if entry.session_id.startswith(argument)]
     if not argument or not matching:
         say(talk, "which one? /resume ID; /sessions lists them", Ink.WARN)
     elif len(matching) > 1:
@@ -102,7 +102,7 @@ def _resume(talk: Talk, argument: str) -> Next:
 
 
 def _sessions(talk: Talk, _argument: str) -> Next:
-    entries = list(talk.sessions.list())[:20]
+    entries = list(talk.sessions.earlier())[:20]
     if not entries:
         say(talk, "no earlier sessions")
     for entry in entries:
