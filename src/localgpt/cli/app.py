@@ -152,7 +152,7 @@ def _usage(error: ClickException) -> int:
         return ExitStatus.USAGE
     ctx = error.ctx if isinstance(error, UsageError) else None
     path = "localgpt" if ctx is None else ctx.command_path
-    message = error.format_message()
+    message = error.format_message().rstrip(".")
     sys.stderr.write(f"error: {safe(message[:1].lower() + message[1:])}\n")
     if any(f" {option}" in message for option in ("--config", "--agent", "--profile", "--verbose", "--debug")):
         sys.stderr.write("cure: global options come before the command: localgpt --profile NAME COMMAND\n")

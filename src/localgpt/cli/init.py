@@ -28,7 +28,7 @@ def init(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="
     What is there already is checked and left as it is.
     """
     state = state_of(ctx)
-    made = [(what, path) for what, path, is_new in prepare(state) if is_new]
+    made = [(what, path) for what, path, is_new in prepare(state, restore=True) if is_new]
     following = next_command(state)
     if json:
         say_json({"made": [{"what": what, "path": str(path)} for what, path in made], "next": following})
@@ -40,14 +40,16 @@ def init(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="
     say(f"next: {following}")
 
 
-def prepare(state: State) -> Iterator[tuple[str, Path, bool]]:
+def prepare(state: State, *, restore: bool = False) -> Iterator[tuple[str, Path, bool]]:
     """Make what is missing; give (what, path, whether it was missing) for each piece.
+
+    A policy that was signed and is gone is not replaced by a starter: with `restore` it comes back as it was signed.
 
     Raises:
         DirectoryUnusable, DirectoryForeign, DeviceKeyError: a piece cannot be made, or is not safe to use as it is.
     """
+    from localgpt.cli.trust import open_store
     from localgpt.config import ensure_directory
-    from localgpt.config.edit import replace_file
     from localgpt.config.sample import SAMPLE
     from localgpt.policy.starter import starter_document
 
@@ -62,14 +64,21 @@ def prepare(state: State) -> Iterator[tuple[str, Path, bool]]:
     for what, directory in directories.items():
         yield what, directory, ensure_directory(directory)
     yield "device key", paths.device_key, _ensure_key(paths.device_key)
-    for what, file, text in (
-        ("starter policy", paths.policy_document, starter_document().decode("utf-8")),
-        ("configuration", state.config_file, SAMPLE),
-    ):
-        is_new = not file.exists()
-        if is_new:
-            replace_file(file, text)
-        yield what, file, is_new
+    signed = open_store(state).last_signed()
+    document = paths.policy_document
+    if signed is None or restore or document.exists():
+        what, data = ("starter policy", starter_document()) if signed is None else ("policy as it was signed", signed)
+        yield what, document, _ensure_file(document, data.decode("utf-8"))
+    yield "configuration", state.config_file, _ensure_file(state.config_file, SAMPLE)
+
+
+def _ensure_file(path: Path, text: str) -> bool:
+    from localgpt.config.edit import replace_file
+
+    if path.exists():
+        return False
+    replace_file(path, text)
+    return True
 
 
 def _ensure_key(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from localgpt.cli.lazy import new_app
 from localgpt.cli.output import coloured, safe, say, say_json
 from localgpt.cli.state import State, state_of
 from localgpt.errors import ConfigError, ExitStatus
+
+if TYPE_CHECKING:
+    from localgpt.policy import Manifest
 
 app = new_app()
 
@@ -55,6 +58,7 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
         say("not signed")
         return ExitStatus.FAILED
     manifest = store.sign(shown_digest=sha256_hex(document) if ask else None)
+    _log(state, manifest)
     if json:
         say_json(
             {
@@ -69,6 +73,29 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
         name, digests = store.document_path.name, (manifest.content_sha256[:16], manifest.hmac_sha256[:16])
         say(f"Signed {name} (sha256: {digests[0]} | hmac: {digests[1]})")
     return ExitStatus.DONE
+
+
+def _log(state: State, manifest: Manifest) -> None:
+    """Write the signature into the log. The signature stands even when the log cannot be written; that is said."""
+    from localgpt.audit.log import AuditLog
+    from localgpt.crypto import load_device_key
+    from localgpt.errors import AuditError
+
+    try:
+        log = AuditLog.open(state.paths.audit_dir, key=load_device_key(state.paths.device_key))
+        try:
+            log.append(
+                "policy.signed",
+                sequence=manifest.sequence,
+                document=manifest.content_sha256,
+                by=manifest.signed_by,
+                key_id=manifest.key_id,
+                path=manifest.path,
+            )
+        finally:
+            log.close()
+    except AuditError as error:
+        sys.stderr.write(f"warning: signed, but the log could not be written: {safe(error.message)}\n")
 
 
 def _confirmed(path: Path, document: bytes, last: bytes | None) -> bool:

@@ -13,7 +13,7 @@ STATUS_OF = {PolicyState.VALID: 0, PolicyState.MISSING: 1}
 CURES = {
     PolicyState.VALID: "",
     PolicyState.UNSIGNED: "read it, then: localgpt sign",
-    PolicyState.MISSING: "localgpt init, or restore the file",
+    PolicyState.MISSING: "localgpt init brings back what was signed last, or a starter",
     PolicyState.TAMPERED: "read what changed, then: localgpt sign (or restore the file)",
     PolicyState.MANIFEST_CORRUPTED: "read LocalGPT.md, then: localgpt sign",
 }

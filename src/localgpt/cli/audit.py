@@ -1,0 +1,131 @@
+"""``localgpt audit``: show and verify the log of every decision."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localgpt.cli.lazy import new_app
+from localgpt.cli.output import say, say_json, say_json_line, say_table
+from localgpt.cli.state import state_of
+from localgpt.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from localgpt.audit.entry import Entry
+    from localgpt.audit.verify import Report
+
+app = new_app(no_args_is_help=True, help="Show and verify the log of every decision.")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(
+    epilog="""
+\b
+Examples:
+  localgpt audit show
+  localgpt audit show --kind decision --kind outcome --limit 50
+  localgpt audit show --session 2026 --json      one JSON object a line
+\b
+Exit status: 0, or 3 when an entry cannot be what was written (entries before it are shown).
+"""
+)
+def show(
+    ctx: typer.Context,
+    *,
+    session: Annotated[str, typer.Option("--session", help="Only sessions whose id begins so.")] = "",
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="The last N entries; 0: all.")] = 20,
+    json: _Json = False,
+) -> None:
+    """Print entries, oldest first. They are chained and checked as they are read; `audit verify` checks the end too."""
+    from localgpt.audit.kinds import KINDS
+    from localgpt.audit.verify import Query, read_entries
+
+    if unknown := set(kind or ()) - KINDS.keys():
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: no such kind; kinds are {', '.join(KINDS)}")
+    query = Query(kinds=frozenset(kind or ()), session=session)
+    entries = read_entries(state_of(ctx).base_paths.audit_dir, query)
+    shown = entries if limit == 0 else _last(entries, limit)
+    if json:
+        for entry in shown:
+            say_json_line(_as_object(entry))
+    else:
+        say_table(_row(entry) for entry in shown)
+
+
+@app.command(
+    epilog="""
+\b
+Exit status: 0 intact or empty, 3 tampered (the first bad entry is named) or the device key cannot be used.
+\b
+Examples:
+  localgpt audit verify
+  localgpt audit verify --json
+"""
+)
+def verify(ctx: typer.Context, json: _Json = False) -> int:
+    """Check every entry, the chain, and that no acknowledged entry is missing from the end."""
+    from localgpt.audit.verify import LogVerdict, verify_log
+    from localgpt.cli.trust import key_or_none
+
+    state = state_of(ctx)
+    directory = state.base_paths.audit_dir
+    report = verify_log(directory, key_or_none(state))
+    tampered = report.verdict is LogVerdict.TAMPERED
+    if json:
+        say_json(
+            {
+                "verdict": report.verdict.value,
+                "entries": report.entries,
+                "first_bad": report.first_bad,
+                "findings": [{"code": f.code, "seq": f.seq, "detail": f.detail} for f in report.findings],
+                "directory": str(directory),
+            }
+        )
+    else:
+        _print(report)
+        if tampered:
+            say(f"cure: keep a copy of {directory}, find out who could write there, then move it away to start anew")
+    return ExitStatus.REFUSED if tampered else ExitStatus.DONE
+
+
+def _print(report: Report) -> None:
+    say(f"Audit log: {report.verdict.value.upper()}, {report.entries} entries")
+    if report.first_bad is not None:
+        say(f"first bad entry: {report.first_bad}")
+    for finding in report.findings:
+        where = "" if finding.seq is None else f"entry {finding.seq}: "
+        say(f"{finding.code}: {where}{finding.detail}")
+
+
+def _last(entries: Iterable[Entry], limit: int) -> Iterable[Entry]:
+    """Keep the last `limit`; a bad entry ends the reading, and what was read before it is still shown."""
+    kept: deque[Entry] = deque(maxlen=limit)
+    try:
+        for entry in entries:
+            kept.append(entry)
+    finally:
+        yield from kept
+
+
+def _as_object(entry: Entry) -> dict[str, object]:
+    return {"time": _time(entry.ts_us), **entry.to_json()}
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    fields = " ".join(f"{name}={_value(value)}" for name, value in entry.fields.items())
+    return (str(entry.seq), _time(entry.ts_us)[:19], entry.session[:12] or "-", entry.kind, fields)
+
+
+def _value(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{text[:16]}…" if len(text) > 40 and text.isalnum() else text
+
+
+def _time(ts_us: int) -> str:
+    return datetime.fromtimestamp(ts_us / 1e6, tz=UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,191 @@
+"""One command of the user's, run as the shell tool runs the model's: decided, logged, confined.
+
+The difference to a model's command: the user typed it. What the policy would ask about is therefore answered already,
+and the answer is logged; what it denies stays denied.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from localgpt.audit import AuditLog
+from localgpt.cli.init import prepare
+from localgpt.cli.state import State
+from localgpt.config import ensure_directory
+from localgpt.crypto import load_device_key
+from localgpt.errors import ConfigError, PolicyError, SandboxError
+from localgpt.monitor.approval import ExactCall
+from localgpt.monitor.confinement import Confinement
+from localgpt.monitor.events import Answer, Choice
+from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.journal import Journal
+from localgpt.monitor.project import Project, Trust, TrustStore, check_project
+from localgpt.monitor.requests import Prepared
+from localgpt.monitor.results import Ran, read_shell
+from localgpt.policy import Connect, Decision, Effect, Flow, PolicyStore, ReadPath, Request, Run, Verdict, WritePath
+from localgpt.sandbox import Completed, Proof
+from localgpt.sandbox.faults import HostsUnsupported
+from localgpt.tools import ShellCall
+from localgpt.wire import ToolOutcome
+
+
+class CommandDenied(PolicyError):  # noqa: N818 -- named after the condition
+    """The policy denies this command, whoever types it."""
+
+    code = "policy.denied"
+
+
+class BadHost(ConfigError):  # noqa: N818 -- named after the condition
+    """What was given is no host and port."""
+
+    code = "cli.bad-host"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asked for. Paths as typed; `writable`: the profile lets the current folder be changed."""
+
+    argv: tuple[str, ...]
+    folder: Path
+    writable: bool = True
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    hosts: tuple[str, ...] = ()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended, under which decision and which proof."""
+
+    completed: Completed
+    decision: Decision
+    proof: Proof
+
+
+def run_confined(state: State, wish: Wish) -> Outcome:
+    """Decide, log, run.
+
+    Raises:
+        CommandDenied: by the policy.
+        SandboxError, AuditError, DeviceKeyError, ProjectRefused: nothing was run.
+    """
+    folder = check_project(wish.folder, state.paths)
+    read, write = (tuple(_resolved(path) for path in paths) for paths in (wish.read, wish.write))
+    effects: tuple[Effect, ...] = (
+        Run(wish.argv),
+        *(ReadPath(path) for path in read),
+        *(WritePath(path) for path in write),
+        *(_connect(host) for host in wish.hosts),
+    )
+    call = ShellCall(shlex.join(wish.argv))
+    prepared = Prepared("shell", call, wish.argv, wish.argv, b"", effects, "", wish.timeout_s)
+    typed = _Typed(f"typed-{time.monotonic_ns()}", prepared, read, write)
+    with _opened(state, Project(folder, _writable(state, folder, wish.writable))) as opened:
+        if (proof := opened.confinement.proof) is None:
+            raise SandboxError(f"nothing is run: {opened.confinement.effects_off}", cure="localgpt sandbox status")
+        decision = opened.decide(typed)
+        if wish.hosts:
+            raise HostsUnsupported("commands have no network in this version", cure="leave --allow-host out")
+        return Outcome(opened.run(typed), decision, proof)
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """One typed command, with the folders that it named beyond the plan."""
+
+    call_id: str
+    prepared: Prepared
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Log, policy and sandbox, for one command."""
+
+    journal: Journal
+    guard: PolicyGuard
+    confinement: Confinement
+
+    def decide(self, typed: _Typed) -> Decision:
+        """Decide and log; durable when this returns. Raises `CommandDenied`."""
+        plan = self.confinement.plan_digest(typed.read, typed.write)
+        self.journal.sandbox_proof(self.confinement.proof, plan)
+        request = Request(typed.prepared.tool, typed.prepared.effects, self.confinement.scope)
+        decision = self.guard.decide(Flow(), request)
+        self.journal.decided(typed.call_id, typed.prepared, decision, self.guard)
+        if decision.verdict is Verdict.DENY:
+            raise CommandDenied(f"{decision.code}: {decision.sentence}", cure="read LocalGPT.md; localgpt verify")
+        if decision.verdict is Verdict.ASK:
+            self._log_answer(typed, plan)
+        return decision
+
+    def run(self, typed: _Typed) -> Completed:
+        """Run to the end and log the outcome, whatever it is."""
+        started = time.monotonic()
+        try:
+            with self.confinement.executor(typed.read, typed.write) as executor:
+                completed = executor.run(typed.prepared.argv, timeout_s=typed.prepared.timeout_s)
+        except BaseException as error:
+            ran = Ran(ToolOutcome.FAILED, None, time.monotonic() - started, "", type(error).__name__)
+            self.journal.finished(typed.call_id, typed.prepared, ran)
+            raise
+        self.journal.finished(typed.call_id, typed.prepared, read_shell(completed))
+        return completed
+
+    def _log_answer(self, typed: _Typed, plan: str) -> None:
+        """The user typed the command and its options, which is the answer to the policy's question."""
+        prepared, confinement = typed.prepared, self.confinement
+        folder = str(confinement.project.path)
+        call = ExactCall(prepared.tool, prepared.shown, folder, confinement.environment, plan, prepared.stdin)
+        self.journal.answered(typed.call_id, Answer(Choice.ONCE, "typed"), call.digest())
+
+
+@contextmanager
+def _opened(state: State, project: Project) -> Iterator[_Opened]:
+    """Open all three; a fresh home is set up first, because without a key nothing could be logged."""
+    paths = state.paths
+    for _ in prepare(state):
+        pass
+    ensure_directory(paths.runtime_dir)
+    key = load_device_key(paths.device_key)
+    journal = Journal(AuditLog.open(paths.audit_dir, key=key))
+    try:
+        guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
+        journal.policy_state(guard)
+        confinement = Confinement(project, state.config.sandbox, paths, state.environ)
+        try:
+            yield _Opened(journal, guard, confinement)
+        finally:
+            confinement.close()
+    finally:
+        journal.close()
+
+
+def _writable(state: State, folder: Path, wanted: bool) -> bool:
+    """A folder that the user called untrusted stays read-only."""
+    store = TrustStore(state.paths.state_dir / "trusted-folders.json")
+    return wanted and store.look_up(folder) is not Trust.UNTRUSTED
+
+
+def _resolved(path: Path) -> str:
+    try:
+        return str(path.expanduser().resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ConfigError(f"{path}: {reason}", cure="name a folder that exists") from error
+
+
+def _connect(host: str) -> Connect:
+    name, _, port = host.rpartition(":")
+    if not name:
+        return Connect(host, 443)
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise BadHost(f"{host!r} is no host", cure="write HOST or HOST:PORT")
+    return Connect(name, int(port))

@@ -1,0 +1,172 @@
+"""``localgpt sandbox``: what confines commands here; test it; run one command in it."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localgpt.cli.lazy import new_app
+from localgpt.cli.output import Mark, safe, say, say_json, sign
+from localgpt.cli.state import state_of
+from localgpt.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from localgpt.cli.confined import Outcome
+    from localgpt.sandbox import HostReport
+
+app = new_app(no_args_is_help=True, help="What confines commands here; test it; run one command in it.")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Profile(StrEnum):
+    """What a command may change."""
+
+    WORKSPACE_WRITE = "workspace-write"
+    READ_ONLY = "read-only"
+
+
+@app.command(epilog="\b\nExit status: 0 proven, 3 nothing can be proven here, so that no command runs.")
+def status(json: _Json = False) -> int:
+    """Print what this host offers, and what a zygote started now has proven."""
+    from localgpt.sandbox import probe_host
+
+    report = probe_host()
+    if json:
+        say_json(_report_object(report))
+    else:
+        _print_report(report)
+    return ExitStatus.REFUSED if report.proof is None else ExitStatus.DONE
+
+
+@app.command(
+    name="test",
+    epilog="\b\nExit status: 0 every attempt failed as it must, 3 one of them succeeded, or nothing runs here.",
+)
+def attempt_escapes(ctx: typer.Context, json: _Json = False) -> int:
+    """Try to escape: plant secrets and listeners, run commands that go for them, report what each got."""
+    from localgpt.cli.escapes import try_escapes
+
+    attempts = try_escapes(state_of(ctx).environ)
+    failed = [attempt for attempt in attempts if not attempt.held]
+    if json:
+        rows = [{"name": a.name, "held": a.held, "detail": a.detail} for a in attempts]
+        say_json({"passed": not failed, "attempts": rows})
+    else:
+        for attempt in attempts:
+            _line(Mark.OK if attempt.held else Mark.FAIL, attempt.name, attempt.detail)
+        say(f"\n{len(attempts) - len(failed)} of {len(attempts)} held")
+    return ExitStatus.REFUSED if failed else ExitStatus.DONE
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    epilog="""
+\b
+Examples:
+  localgpt sandbox run -- make test
+  localgpt sandbox run --profile read-only -- grep -rn TODO .
+  localgpt sandbox run --read /opt/data --timeout 10 -- sh -c 'wc -l /opt/data/*'
+\b
+Exit status: the command's own; 124 it ran out of time; 3 denied by the policy, or nothing can be
+proven here; 2 a folder or option is wrong. The command reads nothing from standard input.
+""",
+)
+def run(
+    ctx: typer.Context,
+    argv: Annotated[list[str], typer.Argument(metavar="-- ARGV...", help="Program and arguments.")],
+    *,
+    profile: Annotated[Profile, typer.Option("--profile", help="What may be changed.")] = Profile.WORKSPACE_WRITE,
+    write: Annotated[list[Path] | None, typer.Option("--write", help="A folder it may change as well.")] = None,
+    read: Annotated[list[Path] | None, typer.Option("--read", help="A folder it may read as well.")] = None,
+    allow_host: Annotated[list[str] | None, typer.Option("--allow-host", help="HOST or HOST:PORT.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="Seconds.")] = None,
+    json: _Json = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Pass output through byte for byte.")] = False,
+) -> int:
+    """Run one command in the current folder exactly as the shell tool would: decided, logged, confined."""
+    from localgpt.cli.confined import Wish, run_confined
+
+    wish = Wish(
+        argv=tuple(argv),
+        folder=Path.cwd(),
+        writable=profile is Profile.WORKSPACE_WRITE,
+        read=tuple(read or ()),
+        write=tuple(write or ()),
+        hosts=tuple(allow_host or ()),
+        timeout_s=timeout,
+    )
+    outcome = run_confined(state_of(ctx), wish)
+    if json:
+        say_json(_as_object(outcome))
+    else:
+        _pass_through(outcome, raw=raw)
+    return ExitStatus.TIMED_OUT if outcome.completed.timed_out else outcome.completed.exit_status
+
+
+def _as_object(outcome: Outcome) -> dict[str, object]:
+    done = outcome.completed
+    return {
+        "argv": [word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in done.argv],
+        "exit_status": done.exit_status,
+        "signal": done.signal,
+        "timed_out": done.timed_out,
+        "duration_s": round(done.duration_s, 4),
+        "stdout": done.stdout.decode("utf-8", "backslashreplace"),
+        "stderr": done.stderr.decode("utf-8", "backslashreplace"),
+        "stdout_bytes": done.stdout_total,
+        "stderr_bytes": done.stderr_total,
+        "verdict": outcome.decision.verdict.value,
+        "code": outcome.decision.code,
+        "rung": outcome.proof.rung.value,
+    }
+
+
+def _pass_through(outcome: Outcome, *, raw: bool) -> None:
+    done = outcome.completed
+    for stream, data in ((sys.stdout, done.stdout), (sys.stderr, done.stderr)):
+        if raw:
+            stream.flush()
+            stream.buffer.write(data)
+        else:
+            stream.write(safe(data.decode("utf-8", "backslashreplace")))
+        stream.flush()
+    if done.timed_out:
+        sys.stderr.write(f"localgpt: stopped at its time limit after {done.duration_s:.1f} s, with all it started\n")
+
+
+def _report_object(report: HostReport) -> dict[str, object]:
+    proof = report.proof
+    return {
+        "rung": "none" if proof is None else proof.rung.value,
+        "reason": report.reason,
+        "cure": report.cure,
+        "system": report.system,
+        "kernel": report.kernel,
+        "machine": report.machine,
+        "landlock_abi": report.landlock_abi,
+        "start_ms": None if proof is None else round(proof.duration_ms, 1),
+        "mechanisms": [] if proof is None else [{"name": n, "held": h, "detail": d} for n, h, d in proof.mechanisms],
+    }
+
+
+def _print_report(report: HostReport) -> None:
+    say(f"{report.system} {report.kernel} on {report.machine}, Landlock ABI {report.landlock_abi}")
+    if report.proof is None:
+        say(f"proven: nothing, so no command runs: {report.reason}")
+    else:
+        say(f"proven: rung {report.proof.rung.value}, by a zygote started now, in {report.proof.duration_ms:.0f} ms")
+        if report.reason:
+            say(f"why not rung A: {report.reason}")
+    if report.cure:
+        say(f"cure: {report.cure}")
+    for name, held, detail in () if report.proof is None else report.proof.mechanisms:
+        _line(Mark.OK if held else Mark.WARN, name, detail)
+
+
+def _line(mark: Mark, name: str, detail: str) -> None:
+    sys.stdout.write(f"  {sign(mark)} {name}: {safe(detail)}\n")
