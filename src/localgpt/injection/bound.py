@@ -16,6 +16,7 @@ from localgpt.injection.visible import strip_idle, strip_invisible, strip_termin
 
 MAX_CHARS: Final = 50_000  #: of one value in the context
 _TAIL_SHARE: Final = 4  #: of what is kept of a long text, one part in four is its end
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BOUNDARY: Final = re.compile("[0-9a-f]{32}")
 
 
@@ -61,7 +62,7 @@ def clean(text: str) -> str:
     Control tokens are still in it; `neutralise` rewrites them.
     """
     if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
     plain = strip_terminal(text)
     kept = strip_idle(plain)
     bare = strip_invisible(kept)
