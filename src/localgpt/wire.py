@@ -337,9 +337,10 @@ class ProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStart:
-    """First message: every key the gateway may use."""
+    """First message: every key the gateway may use, and the directories whose unix sockets it may connect to."""
 
     keys: tuple[ProviderKey, ...]
+    socket_dirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The gateway process: ``python -I -m localgpt.gateway --fd 3``.
 
-Order matters: the process confines itself first; only then does it take keys, import an SDK or touch the network.
+Order matters: the monitor's first message says what to keep; then the process confines itself; only then does it import
+an SDK or touch the network.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import threading
 
 from localgpt.errors import LocalGptError
-from localgpt.gateway.confinement import confine_gateway, harden, hide_memory
+from localgpt.gateway.confinement import confine_gateway, harden
 from localgpt.gateway.frames import FrameChannel
 from localgpt.gateway.service import Gateway, warm_up
 from localgpt.wire import GatewayReady, GatewayStart, PeerGone, WireError
@@ -26,9 +27,7 @@ def main(argv: list[str]) -> int:
     sock = socket.socket(fileno=parser.parse_args(argv).fd)
     sock.set_inheritable(False)
     harden()
-    hide_memory()
     try:
-        confine_gateway()
         asyncio.run(_serve(sock))
     except PeerGone:
         return 0
@@ -43,6 +42,7 @@ async def _serve(sock: socket.socket) -> None:
     first = await channel.receive()
     if not isinstance(first, GatewayStart):
         raise WireError(f"the first message is a {type(first).__name__}, not GatewayStart")
+    confine_gateway(first.socket_dirs)
     threading.Thread(target=warm_up, name="sdk-import", daemon=True).start()
     await channel.send(GatewayReady())
     await Gateway(channel, {key.key_id: key.secret for key in first.keys}).serve()

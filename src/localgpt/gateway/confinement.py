@@ -8,16 +8,13 @@ import resource
 import signal
 import ssl
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Final
 
+from localgpt.sandbox import SelfPlan, Sockets, confine_self, landlock
+
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_SYSTEM: Final = (
-    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/usr/share/locale", "/etc/ld.so.cache",
-    "/etc/localtime", "/dev/urandom", "/dev/null",
-)  # fmt: skip
+_ABI_OF_UNIX_SOCKETS: Final = 9
 _NAMES: Final = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
     "/run/systemd/resolve", "/run/nscd",
@@ -25,36 +22,20 @@ _NAMES: Final = (
 _CERTIFICATES: Final = (
     "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 )  # fmt: skip
-_CPU: Final = ("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
-
-
-def interpreter_paths() -> tuple[str, ...]:
-    """Give where this interpreter, its library and the installed packages lie."""
-    found = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *sys.path]
-    found += [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return _existing((*found, *_SYSTEM))
 
 
 def gateway_read_paths() -> tuple[str, ...]:
-    """Give what the gateway reads besides: certificates, and what name resolution needs."""
+    """Give what the gateway reads besides its interpreter: certificates, and what name resolution needs."""
     default = ssl.get_default_verify_paths()
     mentioned = [
-        os.environ.get("SSL_CERT_FILE"),
-        os.environ.get("SSL_CERT_DIR"),
-        default.openssl_cafile,
-        default.openssl_capath,
-    ]
-    return interpreter_paths() + _existing((*_NAMES, *_CERTIFICATES, *(p for p in mentioned if p)))
-
-
-def embedded_read_paths(model_path: str) -> tuple[str, ...]:
-    """Give what the model server reads besides: one model, and what its engine asks of the processor."""
-    return interpreter_paths() + _existing((*_CPU, model_path))
+        os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), default.openssl_cafile, default.openssl_capath,
+    ]  # fmt: skip
+    return _existing((*_NAMES, *_CERTIFICATES, *(path for path in mentioned if path)))
 
 
 def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Resolve, drop what is not there, what is the whole file system, and repetitions."""
-    resolved = dict.fromkeys(os.path.realpath(path) for path in paths if path)
+    resolved = dict.fromkeys(os.path.realpath(path) for path in paths)
     return tuple(path for path in resolved if path != "/" and Path(path).exists())
 
 
@@ -68,18 +49,26 @@ def harden() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def hide_memory() -> None:
-    """Keep other processes of this user from reading this one's memory or tracing it: it holds keys.
+def confine_gateway(socket_dirs: tuple[str, ...]) -> None:
+    """Confine this process for good: it connects, reads certificates, and writes nothing.
 
-    Source: prctl(2), PR_SET_DUMPABLE.
+    Raises:
+        SandboxError: it cannot be done; the process must end.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def confine_gateway() -> None:
-    """Confine this process for good. Raises `SandboxError` when that cannot be done."""
+    sockets = frozenset({Sockets.INET_CLIENT, Sockets.UNIX_CLIENT})
+    # From Landlock ABI 9 on a unix socket can be reached only below a write root; before, that right does not exist.
+    write = _existing(socket_dirs) if landlock.abi() >= _ABI_OF_UNIX_SOCKETS else ()
+    confine_self(SelfPlan(read=gateway_read_paths(), write=write, sockets=sockets))
 
 
 def confine_embedded(model_path: str, socket_path: str | None) -> None:
-    """Confine this process for good. Raises `SandboxError` when that cannot be done."""
+    """Confine this process for good: it reads one model, and listens on one socket without connecting anywhere.
+
+    Raises:
+        SandboxError: it cannot be done; the process must end.
+    """
+    if socket_path is None:
+        confine_self(SelfPlan(read=(model_path,), sockets=frozenset({Sockets.LOOPBACK_LISTENER})))
+    else:
+        folder = str(Path(socket_path).parent)
+        confine_self(SelfPlan(read=(model_path,), write=(folder,), sockets=frozenset({Sockets.UNIX_LISTENER})))
