@@ -48,7 +48,9 @@ def git(*arguments: str) -> bytes:
 def export(target: Path) -> None:
     """Write the files of the commit to `target`."""
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", "HEAD"))) as archive:
-        archive.extractall(target, filter="data")
+        if hasattr(tarfile, "data_filter"):  # 3.11.4 and later
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(target)
 
 
 def build(source: Path, target: Path, surroundings: Surroundings) -> Path:

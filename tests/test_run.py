@@ -88,7 +88,6 @@ class TestFailures:
         assert "the package index cannot be reached" in done.stderr
         assert "the first start needs the network once" in done.stderr
 
-
     def test_a_file_that_is_not_the_locked_one_is_refused(self, tmp_path):
         """Right name, right version, another content."""
         first = (CHECKOUT / "requirements/embedded.txt").read_text().splitlines()[0]
