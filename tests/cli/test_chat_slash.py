@@ -9,7 +9,7 @@ from localgpt.errors import ExitStatus, ModelError, SandboxError
 from tests.cli.terminal_sim import DONE, STATUS, ScriptedSession, ScriptedSessions
 from tests.cli.test_chat_loop import DENIED, Ran
 
-SUMMARY = SessionSummary("20260101-000000-aaaa", "2026-01-01 00:00", 3, "fix the \x1b[31mbug")
+SUMMARY = SessionSummary("20260101-000000-aaaa", "2026-01-01 00:00", "/home/ann/work", "fix the \x1b[31mbug")
 
 
 def test_help_lists_every_command_once() -> None:

@@ -11,8 +11,8 @@ from localgpt.cli.terminal.escape import Escaper, escape, escape_line, is_plain
 ANY_TEXT = st.text(st.characters(), max_size=60)
 NASTY = st.text(
     st.sampled_from(
-        "a é\u0301\u0302\u0303\u0304\u0305\u0306\x1b[]m\x9b\x9d\x07\r\n\t\x00\x7f\u202e\u2066\u200d\ufe0f❤👨👩ک\u200cم\ud800"
-        "\U000e0041\u2028"
+        "a é\u0301\u0302\u0303\u0304\u0305\u0306\x1b[]m\x9b\x9d\x07\r\n\t\x00\x7f\u202e\u2066\u200d\ufe0f❤👨👩ک\u200cم"
+        "\ud800\U000e0041\u2028"
     ),
     max_size=30,
 )

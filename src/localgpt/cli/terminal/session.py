@@ -48,11 +48,11 @@ class SessionLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """One line of `/sessions`: `title` is the beginning of its first question (foreign)."""
+    """One line of `/sessions`. `title` is its first question, `project` its folder; both may hold anything."""
 
     session_id: str
     changed: str
-    turns: int
+    project: str
     title: str
 
 

@@ -107,7 +107,7 @@ def _sessions(talk: Talk, _argument: str) -> Next:
         say(talk, "no earlier sessions")
     for entry in entries:
         title = escape_line(entry.title, 60)
-        say(talk, f"{escape_line(entry.session_id)}  {escape_line(entry.changed)}  {entry.turns:>4} turns  {title}")
+        say(talk, f"{escape_line(entry.session_id)}  {escape_line(entry.changed)}  {title}")
     return Next.GO_ON
 
 

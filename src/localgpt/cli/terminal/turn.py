@@ -14,7 +14,7 @@ from localgpt.cli.terminal.answer import Answer
 from localgpt.cli.terminal.panels import MAX_OUTPUT_ROWS, finished_rows, notice_rows, started_rows
 from localgpt.cli.terminal.screen import Ink, Screen
 from localgpt.monitor.events import Event, Level, Notice, TextDelta, ToolFinished, ToolStarted, TurnFinished, Verdict
-from localgpt.wire import ToolOutcome, TurnReason, Usage
+from localgpt.wire import ToolOutcome, TurnReason
 
 #: The third Ctrl-C no longer waits for the turn to end in order.
 _PATIENT_INTERRUPTS: Final = 2
@@ -41,6 +41,16 @@ class TurnRecord:
     @property
     def text(self) -> str:
         return "".join(self.response)
+
+
+class NoAnswer:
+    """Shows nothing: the answer is only collected."""
+
+    def feed(self, text: str) -> None:
+        """Nothing to show."""
+
+    def finish(self) -> None:
+        """Nothing to finish."""
 
 
 class TurnView:
@@ -123,11 +133,6 @@ class TurnView:
         if self._waiting:
             self._waiting = False
             self._screen.clear_tail()
-
-
-def usage_of(record: TurnRecord) -> Usage:
-    """Tokens of the turn; zero when it did not end in order."""
-    return record.end.usage if record.end is not None else Usage()
 
 
 @contextlib.contextmanager
