@@ -112,7 +112,7 @@ def _split(text: str) -> tuple[str, list[_Block]]:
         line = lines[number]
         if not fence and line == _OPENING:
             end = _end_of_block(lines, number)
-            blocks.append(_Block("\n".join(lines[number + 1 : end]), number + 2))
+            blocks.append(_Block("".join(f"{rule}\n" for rule in lines[number + 1 : end]), number + 2))
             number = end + 1
             continue
         _refuse_look_alike(line, number, fence)
