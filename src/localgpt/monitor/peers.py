@@ -80,6 +80,11 @@ class Peers:
             child.channel.send(message)
         return child.pid
 
+    def reap(self) -> tuple[Crashed, ...]:
+        """Find the children that have ended since somebody last listened to them."""
+        dead = [child for child in self._children.values() if child.process.poll() is not None]
+        return tuple(self._crashed(child, PeerGone("the other process ended")) for child in dead)
+
     def running(self, room: Room) -> bool:
         return room in self._children
 

@@ -113,9 +113,8 @@ class Session:
         yield from self._flush()
         attachments = (*self._mediator.take_attachments(), *attachments)
         yield from self._mediator.begin_turn(turn.turn_id, text, attachments)
-        for room in (Room.AGENT, Room.GATEWAY):
-            if not self._peers.running(room):
-                self._restart(room)
+        for crash in self._peers.reap():
+            yield from self._mend(crash)
         self._peers.send(Room.AGENT, TurnStart(turn.turn_id, text, attachments))
         end = yield from self._pump(turn)
         self._usage += end.usage
@@ -281,10 +280,7 @@ class Session:
             return
         turn.cancelled = True
         turn.deadline = min(turn.deadline, time.monotonic() + _CANCEL_S)
-        for request_id in self._calls:
-            self._peers.send(Room.GATEWAY, GatewayCancel(request_id))
-        self._calls.clear()
-        self._waiting_for_model.clear()
+        self._drop_calls()
         self._peers.send(Room.AGENT, TurnCancel(turn.turn_id))
 
     def _stuck(self, turn: _Turn) -> Generator[Event, None, TurnEnd]:
@@ -296,14 +292,17 @@ class Session:
         return TurnEnd(turn.turn_id, reason, "the turn was ended", Usage())
 
     def _crashed(self, turn: _Turn, crash: Crashed) -> Generator[Event, None, TurnEnd]:
-        self._mediator.process_ended(crash.room, pid=crash.pid, status=crash.status)
-        yield Notice(Level.ERROR, f"{crash.sentence}; it was started anew")
+        yield from self._mend(crash)
         if crash.room is not Room.AGENT:
             self._stop(Room.AGENT)  # its turn cannot go on; what is durable in its session file is not lost
             self._restart(Room.AGENT)
         self._drop_calls()
-        self._restart(crash.room)
         return TurnEnd(turn.turn_id, TurnReason.CRASHED, crash.sentence, Usage())
+
+    def _mend(self, crash: Crashed) -> Iterator[Event]:
+        self._mediator.process_ended(crash.room, pid=crash.pid, status=crash.status)
+        self._restart(crash.room)
+        yield Notice(Level.ERROR, f"{crash.sentence}; it was started anew")
 
     def _drop_calls(self) -> None:
         for request_id in self._calls:
