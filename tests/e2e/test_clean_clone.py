@@ -218,6 +218,21 @@ def test_the_environment_of_a_hostile_project_is_not_imported(installed, person,
     assert "hijacked" not in done.stdout + done.stderr
 
 
+def test_commands_are_confined_after_a_first_start(installed, person, clone, project, offline_settings):
+    """As the agent's commands would be, in an own project: it can be written, and the key in the home cannot be read."""
+    key = person.home / ".ssh/id_rsa"
+    key.parent.mkdir(exist_ok=True)
+    key.write_text("PLANTED")
+    person.own(key.parent)
+    environment = person.environment(**offline_settings)
+    script = f"echo hello > here; cat here; cat {key}"
+    command = [clone / "run", "sandbox", "run", "--", "sh", "-c", script]
+    done = person.run(command, cwd=project, offline=True, environment=environment)
+    assert done.stdout == "hello\n", done.stderr
+    assert "PLANTED" not in done.stderr
+    assert (project / "here").stat().st_uid == person.uid
+
+
 @pytest.fixture(scope="module")
 def checked(person: Person, clone: Path, supplies: Supplies) -> subprocess.CompletedProcess[str]:
     """The very first `run test` of a person: a quick subset, for this test is itself part of the whole."""
