@@ -89,8 +89,12 @@ def run(
     raw: Annotated[bool, typer.Option("--raw", help="Pass output through byte for byte.")] = False,
 ) -> int:
     """Run one command in the current folder exactly as the shell tool would: decided, logged, confined."""
+    from math import isfinite
+
     from localgpt.cli.confined import Wish, run_confined
 
+    if timeout is not None and not isfinite(timeout):
+        raise typer.BadParameter("a time limit is a finite number of seconds", param_hint="--timeout")
     wish = Wish(
         argv=tuple(argv),
         folder=Path.cwd(),
