@@ -18,10 +18,10 @@ import pexpect
 import pyte
 
 SECRET = "-----BEGIN PLANTED PRIVATE KEY-----"
-#: Reads the planted key and opens a socket; says so only where that worked.
+#: Reads the planted key and opens a socket. The words LEAKED and CONNECTED appear only where that worked.
 ATTACK = (
-    "cat ~/.ssh/id_rsa {home}/.ssh/id_rsa && echo LEAKED; "
-    "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 2)' && echo CONNECTED; echo tried"
+    "cat ~/.ssh/id_rsa {home}/.ssh/id_rsa && echo LEA''KED; "
+    "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 2)' && echo CONN''ECTED; echo tried"
 )
 PATIENCE_S = 60
 

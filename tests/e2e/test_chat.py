@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +91,8 @@ def test_a_typed_command_is_confined(house: House, model_file: Path, listener: s
         before = terminal.type("!" + attack(house, listener))
         terminal.wait_for(r"\ntried|│ tried|  tried", after=before)
         terminal.wait_for(r"exit (status )?0", after=before)
-        shown = terminal.text()[before:].replace("echo LEAKED", "").replace("echo CONNECTED", "")
-        assert SECRET not in shown
-        assert "LEAKED" not in shown
-        assert "CONNECTED" not in shown
+        for word in (SECRET, "LEAKED", "CONNECTED"):
+            assert word not in terminal.text()
         terminal.type("/quit")
         assert terminal.end() == 0
     assert [entry["verdict"] for entry in house.entries() if entry["kind"] == "decision"] == ["allow"]
@@ -128,8 +125,8 @@ def test_calls_of_a_scripted_model_are_confined(house: House, listener: socket.s
             assert terminal.end() == 0
         told = json.dumps([seen.body for seen in server.script.requests])
     assert "tried" in told
-    assert SECRET not in told
-    assert not re.search(r"(?<!echo )(LEAKED|CONNECTED)", told)
+    for word in (SECRET, "LEAKED", "CONNECTED"):
+        assert word not in told
     outcomes = [entry for entry in house.entries() if entry["kind"] == "outcome"]
     assert [entry["exit_status"] for entry in outcomes] == [0]
 
