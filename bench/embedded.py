@@ -11,6 +11,7 @@ accepts it as JSON of a known tool. ``--check`` ends with status 1 unless all of
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -102,10 +103,14 @@ class Bench:
             first = first or time.perf_counter() - began
 
     def memory_mib(self) -> tuple[float, float]:
-        """PSS and RSS of the model server."""
-        text = Path(f"/proc/{self.server.pid}/smaps_rollup").read_text("ascii")
-        sizes = {line.split(":")[0]: line.split()[1] for line in text.splitlines() if line.endswith("kB")}
-        return int(sizes["Pss"]) / 1024, int(sizes["Rss"]) / 1024
+        """PSS and RSS of the model server. Only root sees the PSS of a process that hides its memory; 0 then."""
+        process = Path(f"/proc/{self.server.pid}")
+        rss = int(process.joinpath("statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pss_kib = 0
+        with contextlib.suppress(PermissionError):
+            lines = process.joinpath("smaps_rollup").read_text("ascii").splitlines()
+            pss_kib = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return pss_kib / 1024, rss / 2**20
 
     def end(self) -> None:
         self.gateway.end()
@@ -171,7 +176,7 @@ def table(figures: Figures) -> str:
         ("first token of a short question", f"{figures.first_token_ms:.0f} ms"),
         ("prompt", f"{figures.prompt_rate:.0f} tokens/s"),
         ("generation", f"{figures.generation_rate:.0f} tokens/s with {figures.threads} thread(s)"),
-        ("memory of the model server", f"PSS {figures.pss_mib:.0f} MiB, RSS {figures.rss_mib:.0f} MiB"),
+        ("memory of the model server", f"PSS {figures.pss_mib:.0f} MiB (0: hidden), RSS {figures.rss_mib:.0f} MiB"),
         ("tool calls that parse", f"{figures.parsed} of {figures.calls}, {figures.call_ms:.0f} ms each"),
     ]
     return "\n".join(f"{name:<34}{value}" for name, value in rows)

@@ -6,9 +6,13 @@ import socket
 import time
 from typing import Any
 
+import anthropic
+import httpx2
+import openai
 import pytest
 
-from localgpt.gateway.failures import excerpt
+from localgpt.gateway.clients import time_limits
+from localgpt.gateway.failures import Peer, classify, excerpt
 from localgpt.wire import ModelFailed, Protocol, ProviderKey
 from tests.gateway.conftest import CANARY
 from tests.gateway.conversation import ANTHROPIC, OPENAI, Conversation, endpoint_of, gateway, make_call
@@ -198,3 +202,36 @@ def test_keys_stay_out_of_what_the_process_shows() -> None:
 def test_excerpts_are_short_printable_and_without_secrets() -> None:
     assert excerpt("a\x1b[2Jb\nc\u202e" + CANARY, (CANARY,)) == "a [2Jb c <hidden>"
     assert len(excerpt("x" * 10_000)) == 300
+
+
+# --- silence ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "started", "code"),
+    [
+        ("ReadTimeout", False, "model.timeout"),
+        ("ReadTimeout", True, "model.timeout"),
+        ("WriteTimeout", False, "model.timeout"),
+        ("ConnectTimeout", False, "model.unreachable"),
+        ("ProxyError", False, "model.unreachable"),
+        ("ReadError", False, "model.unreachable"),
+        ("ReadError", True, "model.cut"),
+        ("RemoteProtocolError", True, "model.cut"),
+    ],
+)
+def test_what_the_transport_reports(name: str, started: bool, code: str) -> None:
+    request = httpx2.Request("POST", "http://h/v1")
+    cause = getattr(httpx2, name)("words", request=request)
+    peer = Peer("p", "m", "h")
+    for sdk in (openai, anthropic):
+        wrapped = sdk.APIConnectionError(request=request)
+        wrapped.__cause__ = cause
+        assert classify(wrapped, sdk, peer, started=started).code == code
+        assert classify(cause, sdk, peer, started=started).code == code
+    assert classify(openai.APITimeoutError(request), openai, peer, started=False).code == "model.timeout"
+
+
+def test_time_limits() -> None:
+    hosted, local = time_limits(endpoint_of("https://h/v1")), time_limits(endpoint_of("http://127.0.0.1/v1"))
+    assert (hosted.connect, hosted.read, local.read) == (10.0, 120.0, 300.0)

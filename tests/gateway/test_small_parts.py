@@ -7,14 +7,18 @@ import json
 import socket
 import struct
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localgpt.gateway import anthropic_messages, openai_chat
+from localgpt.gateway import anthropic_messages, clients, openai_chat
 from localgpt.gateway.addresses import is_local, is_official, sdk_base_url, shown
+from localgpt.gateway.answer import MAX_ANSWER_CHARS, Draft, count
+from localgpt.gateway.failures import BadAnswer, Peer
 from localgpt.gateway.gguf import context_length
 from localgpt.gateway.prices import cost_microusd, price_of
 from localgpt.gateway.probe import find_servers
@@ -249,3 +253,52 @@ def test_every_transcript_becomes_turns_that_alternate_and_are_not_empty(message
 
 def test_protocols_are_all_here() -> None:
     assert {OPENAI, ANTHROPIC} == set(Protocol)
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_cannot_send_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "MAX_RESPONSE_BYTES", 1000)
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size):
+            yield b"x"
+
+    async def ask(size: int) -> int:
+        transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, content=pieces(size)))
+        hooks = {"response": [clients._bound_response]}
+        async with httpx2.AsyncClient(transport=transport, event_hooks=hooks) as client:
+            return len((await client.get("http://h/")).content)
+
+    assert asyncio.run(ask(1000)) == 1000
+    with pytest.raises(BadAnswer, match="more than 1000 bytes"):
+        asyncio.run(ask(1001))
+
+
+def test_an_answer_has_a_largest_size() -> None:
+    async def swallow(_text: str) -> None:
+        return
+
+    draft = Draft("r", Peer("p", "m", "h"), swallow)
+    asyncio.run(draft.add_text("x" * (MAX_ANSWER_CHARS - 1)))
+    draft.add_call(0, name="shell", arguments="{")
+    with pytest.raises(BadAnswer):
+        draft.add_call(0, arguments="}")
+
+
+@given(st.lists(st.sampled_from([None, 5, [], {}, "", "text", True, {"a": 1}]), min_size=5, max_size=5))
+def test_values_of_any_type_make_an_answer_or_a_named_error(values: list[object]) -> None:
+    async def swallow(_text: str) -> None:
+        return
+
+    draft = Draft("r", Peer("p", "m", "h"), swallow)
+    asyncio.run(draft.add_text(values[0]))
+    draft.add_call(0, call_id=values[1], name=values[2], arguments=values[3])
+    draft.usage = Usage(count(values[4]))
+    try:
+        answer = draft.finish()
+    except BadAnswer:
+        assert not isinstance(values[2], str) or not values[2]
+    else:
+        assert answer.tool_calls[0].name == values[2]

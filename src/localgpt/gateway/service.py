@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
+import threading
 from dataclasses import replace
+from types import ModuleType
+from typing import Final
 
 from localgpt.gateway.answer import Draft
 from localgpt.gateway.clients import Clients
@@ -25,6 +29,9 @@ from localgpt.wire import (
     ServersFound,
     WireError,
 )
+
+#: One import at a time: two threads inside the circular imports of one package can see each other's halves.
+_IMPORTING: Final = threading.Lock()
 
 
 class Gateway:
@@ -71,7 +78,9 @@ class Gateway:
             raise WireError(f"a {type(message).__name__} does not belong to the gateway")
 
     async def _probe(self, message: ProbeServers) -> None:
-        await self._channel.send(ServersFound(await find_servers(message.ports)))
+        servers = await find_servers(message.ports)
+        with contextlib.suppress(PeerGone):
+            await self._channel.send(ServersFound(servers))
 
     async def _call(self, call: GatewayCall) -> None:
         """Run one call to its end, whatever the end is."""
@@ -81,12 +90,11 @@ class Gateway:
             last = _failed(call, Cancelled("the call was cancelled"))
         except ModelFailure as failure:
             last = _failed(call, failure)
-        except PeerGone:
-            return
         except Exception as error:  # noqa: BLE001 -- the outermost loop of a call: the process must outlive it
             where = f"{type(error).__name__} in the gateway"
             last = _failed(call, BadAnswer(f"the call to {call.endpoint.provider} failed: {where}"))
-        await self._channel.send(last)
+        with contextlib.suppress(PeerGone):
+            await self._channel.send(last)
 
     async def _answer(self, call: GatewayCall) -> ModelDone:
         endpoint = call.endpoint
@@ -103,15 +111,20 @@ class Gateway:
         return ModelDone(call.request_id, answer.text, answer.tool_calls, answer.stop, usage)
 
 
-async def _imported(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a module
+async def _imported(name: str) -> ModuleType:
     """Import in a thread: it takes up to a second, in which other calls and cancellations go on."""
-    return await asyncio.to_thread(importlib.import_module, name)
+    return await asyncio.to_thread(_import, name)
+
+
+def _import(name: str) -> ModuleType:
+    with _IMPORTING:
+        return importlib.import_module(name)
 
 
 def warm_up() -> None:
     """Import the SDKs before the first call needs them."""
     for name in ("localgpt.gateway.openai_chat", "localgpt.gateway.anthropic_messages"):
-        importlib.import_module(name)
+        _import(name)
 
 
 def _failed(call: GatewayCall, failure: ModelFailure) -> ModelFailed:
