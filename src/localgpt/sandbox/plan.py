@@ -26,10 +26,10 @@ _SYSTEM_ROOTS: Final = (
 _SYSTEM_SECRETS: Final = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
     "/etc/security/opasswd", "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard",
-    "/etc/openvpn", "/etc/kubernetes", "/etc/rancher", "/etc/docker", "/etc/NetworkManager/system-connections", "/etc/ppp",
-    "/etc/ipsec.secrets",
-    "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_dsa_key", "/etc/ssh/ssh_host_ecdsa_key",
-    "/etc/ssh/ssh_host_ed25519_key", "/etc/pki/tls/private", "/etc/msmtprc", "/etc/exim4/passwd.client",
+    "/etc/openvpn", "/etc/kubernetes", "/etc/rancher", "/etc/docker", "/etc/NetworkManager/system-connections",
+    "/etc/ppp", "/etc/ipsec.secrets", "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_dsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key", "/etc/pki/tls/private", "/etc/msmtprc",
+    "/etc/exim4/passwd.client",
 )  # fmt: skip
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 

@@ -65,6 +65,7 @@ def report(setup: dict, namespaces: dict[str, str]) -> str:  # type: ignore[type
         _limits(setup),
         _process_limit(setup),
         _proc(setup),
+        _descriptors(),
         _works(setup),
     ]
     named = [(each[0] if each[0] != "mntns" else "mountns", each[1], each[2]) for each in seen]
@@ -172,6 +173,18 @@ def _metadata(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]
 def _truncate(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]
     held = landlock.handled_rights(setup["abi"]) & landlock.TRUNCATE
     return "truncate", bool(held), f"ABI {setup['abi']}"
+
+
+def _descriptors() -> tuple[str, bool, str]:
+    """A command gets three descriptors: every other one of ours closes when it starts."""
+    passed_on = []
+    for fd in range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]):
+        try:
+            if os.get_inheritable(fd):
+                passed_on.append(str(fd))
+        except OSError:
+            continue
+    return "descriptors", not passed_on, ", ".join(passed_on) or "none passed on"
 
 
 def _limits(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]

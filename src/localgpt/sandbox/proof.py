@@ -17,7 +17,8 @@ class Rung(StrEnum):
 Mechanism = tuple[str, bool, str]
 
 _BOTH: Final = frozenset({
-    "landlock", "no-new-privs", "seccomp", "filters", "capabilities", "rlimits", "canary-file", "canary-write",
+    "landlock", "no-new-privs", "seccomp", "filters", "capabilities", "rlimits", "descriptors",
+    "canary-file", "canary-write",
     "canary-socket", "canary-process", "proc-sys", "works",
 })  # fmt: skip
 REQUIRED: Final[dict[Rung, frozenset[str]]] = {

@@ -145,6 +145,8 @@ def _socket_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
         Rule(("socket",), errno.EAFNOSUPPORT, tuple(Where(0, Test.DIFFERS, family) for family in families)),
         *_NO_SOCKETS[1:],
     ]
+    if unix and not connects:  # a datagram socket sends to any socket file without connect()
+        rules.append(Rule(("socket",), where=_when(1, Test.DIFFERS, socket.SOCK_STREAM, 0xF)))
     if inet:
         rules += _inet_rules(datagrams=Sockets.INET_CLIENT in sockets)
     if not connects:

@@ -38,6 +38,8 @@ _CHUNK = 1 << 16
 
 def main(control_fd: int, lifeline_fd: int) -> None:
     """Confine and serve until the runtime is gone."""
+    for fd in (control_fd, lifeline_fd):
+        os.set_inheritable(fd, False)  # it was, to come to us; a command that had it could speak for us
     control = _socket.socket(fileno=control_fd)
     setup = marshal.loads(_receive(control)[0])  # noqa: S302 -- from the runtime that started us, to be confined by it
     setup["warden"], setup["host"] = os.getpid(), _namespaces()
@@ -56,6 +58,7 @@ def main(control_fd: int, lifeline_fd: int) -> None:
         _guard(pid, lifeline_fd)
         return
     os.close(lifeline_fd)
+    os.setsid()  # a process group of its own, so that commands cannot name it together with the warden's
     try:
         report = _confine(setup)
     except OSError as error:
