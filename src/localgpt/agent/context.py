@@ -220,7 +220,7 @@ def _inner(bounded: str) -> str:
 
 
 def _harmless(entry: Entry) -> Entry:
-    """What a model repeats and what a notice quotes may hold control tokens of foreign text: they are written as none."""
+    """What a model repeats and a notice quotes may hold control tokens of foreign text: they are written as none."""
     if entry.role is Role.USER:
         return entry
     calls = tuple(replace(c, arguments_json=neutralise(c.arguments_json)[0]) for c in entry.tool_calls)
