@@ -7,6 +7,7 @@ once and kept (by hash), so that these tests also run where `run test` has run b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,10 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pexpect
 import pytest
 from scripts import bootstrap
 
 from localgpt.gateway import weights
+from tests.e2e.house import Terminal
 from tests.e2e.people import Person, people, why_offline_cannot_be_played
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -219,7 +222,7 @@ def test_the_environment_of_a_hostile_project_is_not_imported(installed, person,
 
 
 def test_commands_are_confined_after_a_first_start(installed, person, clone, project, offline_settings):
-    """As the agent's commands would be, in an own project: it can be written, and the key in the home cannot be read."""
+    """As the agent's commands would be: the project can be written, and the key in the home cannot be read."""
     key = person.home / ".ssh/id_rsa"
     key.parent.mkdir(exist_ok=True)
     key.write_text("PLANTED")
@@ -231,6 +234,50 @@ def test_commands_are_confined_after_a_first_start(installed, person, clone, pro
     assert done.stdout == "hello\n", done.stderr
     assert "PLANTED" not in done.stderr
     assert (project / "here").stat().st_uid == person.uid
+
+
+@contextlib.contextmanager
+def terminal(person: Person, clone: Path, environment: dict[str, str], *, offline: bool) -> Iterator[Terminal]:
+    """The first command of the README in a terminal, in the person's folder `work`."""
+    folder = person.home / "work"
+    folder.mkdir(exist_ok=True)
+    person.own(folder)
+    argv = person.argv([clone / "run", "chat"], offline=offline)
+    child: pexpect.spawn[bytes] = pexpect.spawn(
+        argv[0], argv[1:], cwd=folder, env=environment, dimensions=(50, 120), timeout=60
+    )
+    try:
+        yield Terminal(child, 50, 120)
+    finally:
+        child.close(force=True)
+
+
+def talk(person: Person, clone: Path, environment: dict[str, str], *, offline: bool) -> None:
+    """Start, say that the folder is trusted when asked, ask one thing, wait for the answer, leave."""
+    with terminal(person, clone, environment, offline=offline) as seen:
+        seen.wait_for(r"Trust this folder\?|rung [AB] proven", timeout_s=180)
+        while "rung" not in seen.text():
+            seen.press("y")  # not heard during the quiet time at the beginning of a question
+            with contextlib.suppress(AssertionError):
+                seen.wait_for(r"rung [AB] proven", timeout_s=1)
+        assert "demo model" in seen.text()
+        before = seen.type("Say hello in one short sentence.")
+        seen.wait_for(r"\w+[.!?]", after=before, timeout_s=120)
+        seen.type("/quit")
+        assert seen.end() == 0
+
+
+@pytest.mark.model
+def test_the_first_command_ends_in_a_chat_twice_and_offline(installed, person, clone, supplies, offline_settings):
+    """The model is fetched by the first one; the second has no network at all."""
+    settings = supplies.settings(direct=person.uid == os.geteuid())
+    talk(person, clone, person.environment(**settings), offline=False)
+    talk(person, clone, person.environment(**offline_settings), offline=True)
+    sessions = sorted((person.home / ".local/state/localgpt/agents/main/sessions").glob("*.jsonl"))
+    assert len(sessions) == 2
+    assert all('"assistant"' in each.read_text() for each in sessions)
+    verified = person.run([clone / "run", "audit", "verify"], cwd=person.home)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 @pytest.fixture(scope="module")
