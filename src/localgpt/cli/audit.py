@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from localgpt.cli.lazy import new_app
 from localgpt.cli.output import say, say_json, say_json_line, say_table
 from localgpt.cli.state import state_of
-from localgpt.errors import ExitStatus
+from localgpt.errors import AuditError, ExitStatus
 
 if TYPE_CHECKING:
     from localgpt.audit.entry import Entry
@@ -49,13 +49,14 @@ def show(
     if unknown := set(kind or ()) - KINDS.keys():
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: no such kind; kinds are {', '.join(KINDS)}")
     query = Query(kinds=frozenset(kind or ()), session=session)
-    entries = read_entries(state_of(ctx).base_paths.audit_dir, query)
-    shown = entries if limit == 0 else _last(entries, limit)
+    entries, fault = _last(read_entries(state_of(ctx).base_paths.audit_dir, query), limit)
     if json:
-        for entry in shown:
+        for entry in entries:
             say_json_line(_as_object(entry))
     else:
-        say_table(_row(entry) for entry in shown)
+        say_table(_row(entry) for entry in entries)
+    if fault is not None:
+        raise fault
 
 
 @app.command(
@@ -103,14 +104,14 @@ def _print(report: Report) -> None:
         say(f"{finding.code}: {where}{finding.detail}")
 
 
-def _last(entries: Iterable[Entry], limit: int) -> Iterable[Entry]:
-    """Keep the last `limit`; a bad entry ends the reading, and what was read before it is still shown."""
-    kept: deque[Entry] = deque(maxlen=limit)
+def _last(entries: Iterator[Entry], limit: int) -> tuple[Sequence[Entry], AuditError | None]:
+    """Keep the last `limit` (0: all). A bad entry ends the reading; what was read before it is still given."""
+    kept: deque[Entry] = deque(maxlen=limit or None)
     try:
-        for entry in entries:
-            kept.append(entry)
-    finally:
-        yield from kept
+        kept.extend(entries)
+    except AuditError as error:
+        return kept, error
+    return kept, None
 
 
 def _as_object(entry: Entry) -> dict[str, object]:
