@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,3 +217,10 @@ def test_a_broken_registry_is_named_and_not_overwritten(tmp_path: Path, content:
     with pytest.raises(NotAModel, match=r"models\.json"):
         list_models(tmp_path)
     assert (tmp_path / "models.json").read_text() == content
+
+
+def test_looking_at_models_imports_nothing_heavy() -> None:
+    heavy = "ssl urllib.request http.client zipfile subprocess openai anthropic httpx2 pydantic".split()
+    code = f"import sys, localgpt.gateway.weights as w\nw.list_models('/x')\nprint(set({heavy}) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -12,12 +12,16 @@ import os
 import socket
 import sys
 import threading
+from typing import Final
 
 from localgpt.errors import LocalGptError
 from localgpt.gateway.confinement import confine_gateway, harden
 from localgpt.gateway.frames import FrameChannel
 from localgpt.gateway.service import Gateway, warm_up
 from localgpt.wire import GatewayReady, GatewayStart, PeerGone, WireError
+
+#: A gateway that only looks for servers is gone before, and the other processes of a session start undisturbed.
+_WARM_UP_DELAY_S: Final = 0.25
 
 
 def main(argv: list[str]) -> int:
@@ -43,7 +47,8 @@ async def _serve(sock: socket.socket) -> None:
     if not isinstance(first, GatewayStart):
         raise WireError(f"the first message is a {type(first).__name__}, not GatewayStart")
     confine_gateway(first.socket_dirs)
-    threading.Thread(target=warm_up, name="sdk-import", daemon=True).start()
+    importing = threading.Thread(target=warm_up, name="sdk-import", daemon=True)
+    asyncio.get_running_loop().call_later(_WARM_UP_DELAY_S, importing.start)
     await channel.send(GatewayReady())
     await Gateway(channel, {key.key_id: key.secret for key in first.keys}).serve()
 
