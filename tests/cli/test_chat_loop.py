@@ -47,6 +47,9 @@ DENIED: list[Event] = [
 ]
 
 
+FAREWELL = "saved; localgpt chat --continue goes on from here"
+
+
 class Ran:
     """One whole chat."""
 
@@ -80,8 +83,13 @@ class Ran:
         yield
 
     @property
+    def lines(self) -> list[str]:
+        """What was shown before the farewell."""
+        return [line for line in self.emulator.lines if line != FAREWELL]
+
+    @property
     def text(self) -> str:
-        return "\n".join(self.emulator.lines)
+        return "\n".join(self.lines)
 
 
 def test_a_question_is_answered() -> None:
@@ -96,7 +104,7 @@ def test_a_question_is_answered() -> None:
 
 def test_a_tool_call_stands_between_the_parts_of_the_answer() -> None:
     session = ScriptedSession(turns=[[TextDelta("I look."), *RAN, TextDelta("There is one file."), DONE]])
-    assert Ran("what is here", session=session).emulator.lines == [
+    assert Ran("what is here", session=session).lines == [
         "I look.",
         "╭ shell: allowed (rule.run)",
         "│ ls -l",
@@ -108,7 +116,7 @@ def test_a_tool_call_stands_between_the_parts_of_the_answer() -> None:
 
 def test_a_denied_call_has_one_panel() -> None:
     ran = Ran("x", session=ScriptedSession(turns=[[*DENIED, DONE]]))
-    assert ran.emulator.lines == [
+    assert ran.lines == [
         "╭ shell: denied (rule.secret)",
         "│ cat /home/ann/.ssh/id_rsa",
         "│ a secret file",
@@ -153,7 +161,7 @@ def test_control_c_at_the_prompt_hints_and_goes_on() -> None:
 @pytest.mark.parametrize(
     ("reason", "message", "shown"),
     [
-        (TurnReason.CANCELLED, "cancelled by the user", "warning: stopped"),
+        (TurnReason.CANCELLED, "cancelled by the user", "stopped"),
         (TurnReason.MODEL, "503 overloaded\x1b[2J", "error: the model failed: 503 overloaded␛[2J"),
         (TurnReason.DEADLINE, "", "warning: ended: the turn reached its deadline"),
         (TurnReason.REPEATED, "", "warning: ended: the model made the same call over and over"),
@@ -161,7 +169,7 @@ def test_control_c_at_the_prompt_hints_and_goes_on() -> None:
 )
 def test_how_a_turn_ended_is_said(reason: TurnReason, message: str, shown: str) -> None:
     session = ScriptedSession(turns=[[TextDelta("part"), TurnFinished(reason, message, Usage())]])
-    assert Ran("x", session=session).emulator.lines == ["part", shown]
+    assert Ran("x", session=session).lines == ["part", shown]
 
 
 def test_an_error_of_the_runtime_is_shown_and_the_chat_goes_on() -> None:
@@ -169,7 +177,7 @@ def test_an_error_of_the_runtime_is_shown_and_the_chat_goes_on() -> None:
         turns=[[TextDelta("half an "), AuditError("the log cannot be written", cure="free some space")], [DONE]]
     )
     ran = Ran("one", "two", session=session)
-    assert ran.emulator.lines == ["half an", "error: the log cannot be written", "cure: free some space"]
+    assert ran.lines == ["half an", "error: the log cannot be written", "cure: free some space"]
     assert len(session.heard) == 2
 
 
@@ -222,7 +230,7 @@ def test_control_c_cancels_the_turn_and_not_the_program() -> None:
     before = signal.getsignal(signal.SIGINT)
     session = Interrupted()
     ran = Ran("one", "/status", session=session)
-    assert "warning: stopped" in ran.text
+    assert "stopped" in ran.text
     assert "LocalGPT 1.2.3" in ran.text  # the command after the stopped turn
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -262,4 +270,9 @@ def test_colours_do_not_change_the_words() -> None:
     events: list[Event | Exception] = [TextDelta("a **b**"), *RAN, *DENIED, DONE]
     coloured = Ran("x", "/why", session=ScriptedSession(turns=[list(events)]), looks=COLOUR)
     mono = Ran("x", "/why", session=ScriptedSession(turns=[list(events)]))
-    assert coloured.emulator.lines == mono.emulator.lines
+    assert coloured.lines == mono.lines
+
+
+def test_after_a_conversation_the_way_back_is_told() -> None:
+    assert Ran("hello").emulator.lines[-1] == FAREWELL
+    assert Ran("/status").emulator.lines[-1] != FAREWELL

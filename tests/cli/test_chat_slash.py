@@ -52,7 +52,7 @@ def test_an_unknown_command_names_the_nearest(typed: str, hint: str) -> None:
 def test_tools() -> None:
     session = ScriptedSession()
     ran = Ran("/tools", "/tools on", "/tools off", "/tools on", session=session)
-    assert ran.emulator.lines == [
+    assert ran.lines == [
         "tools are off; /tools on, /tools off",
         "tools are on",
         "tools are off",
@@ -67,12 +67,12 @@ def test_tools_on_while_effects_are_off_says_so() -> None:
 
 def test_a_refusal_is_shown_with_its_cure() -> None:
     session = ScriptedSession(refuses=SandboxError("effects are off", cure="localgpt doctor"))
-    assert Ran("/tools on", session=session).emulator.lines == ["error: effects are off", "cure: localgpt doctor"]
+    assert Ran("/tools on", session=session).lines == ["error: effects are off", "cure: localgpt doctor"]
 
 
 def test_model() -> None:
     session = ScriptedSession()
-    assert Ran("/model", "/model big", session=session).emulator.lines == [
+    assert Ran("/model", "/model big", session=session).lines == [
         "model: smollm2 (embedded)",
         "model: big (embedded)",
     ]
@@ -81,7 +81,7 @@ def test_model() -> None:
 
 
 def test_models_marks_the_current_one() -> None:
-    assert Ran("/models").emulator.lines == ["* smollm2", "  big"]
+    assert Ran("/models").lines == ["* smollm2", "  big"]
 
 
 def test_why_tells_the_last_decision() -> None:
@@ -131,4 +131,4 @@ def test_clear() -> None:
 
 def test_multiline() -> None:
     ran = Ran("/multiline", "/multiline")
-    assert ran.emulator.lines == ["Alt-Enter sends, Enter begins a new line", "Enter sends"]
+    assert ran.lines == ["Alt-Enter sends, Enter begins a new line", "Enter sends"]

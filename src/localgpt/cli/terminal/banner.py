@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localgpt.cli.terminal.argv import quote
 from localgpt.cli.terminal.escape import escape_line
-from localgpt.cli.terminal.layout import rows
+from localgpt.cli.terminal.layout import wrapped
 from localgpt.cli.terminal.screen import Ink, Looks
 from localgpt.monitor.events import SessionStatus
 from localgpt.wire import Usage
@@ -27,14 +27,14 @@ def banner_rows(status: SessionStatus, version: str, looks: Looks, width: int) -
         _confinement(status),
         _project(status),
     ]
-    return [looks.ink(row, ink) for fact, ink in facts for row in rows(fact, width)]
+    return [looks.ink(row, ink) for fact, ink in facts for row in wrapped(fact, width)]
 
 
 def _model(status: SessionStatus) -> str:
     name = f"model: {escape_line(status.model, 80)} ({escape_line(status.provider, 60)})"
-    tools = "tools on" if status.tools_on else "tools off (/tools on)"
+    tools = "tools on" if status.tools_on else "tools off: /tools on"
     if status.demo_tier:
-        return f"{name}: a demo model, expect mistakes; {tools}; switch: /model NAME or localgpt models add PATH"
+        return f"{name}, a demo: expect mistakes; /model NAME switches; {tools}"
     return f"{name}; {tools}"
 
 
@@ -72,7 +72,7 @@ def status_parts(status: SessionStatus, note: str = "") -> list[tuple[str, str]]
     else:
         parts.append(("class:status", f"rung {escape_line(status.rung, 8)}"))
     parts.append(("class:status", show_usage(status.usage)))
-    parts.append(("class:status", f"session {escape_line(status.session_id, 8)}"))
+    parts.append(("class:status", f"session {escape_line(status.session_id.rpartition('-')[2], 12)}"))
     if not status.project_trusted:
         parts.append(("class:status.warn", "untrusted folder"))
     if note:
@@ -86,9 +86,9 @@ def status_text(status: SessionStatus) -> str:
 
 
 def show_usage(usage: Usage) -> str:
-    """Tokens in and out, and the cost when a price is known."""
+    """Tokens in and out, and what they cost when that is known and not nothing."""
     tokens = f"{_count(usage.input_tokens)} in {_count(usage.output_tokens)} out"
-    if usage.cost_microusd is None:
+    if not usage.cost_microusd:
         return tokens
     return f"{tokens} ${usage.cost_microusd / 1_000_000:.4f}"
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
@@ -83,14 +85,15 @@ class Editor:
             multiline=True,
             key_bindings=self._bindings(),
             completer=_Offered(offers),
-            complete_while_typing=True,
+            # Room for the menu is kept only where completions come by themselves: in a command.
+            complete_while_typing=Condition(lambda: get_app().current_buffer.text.startswith("/")),
             complete_in_thread=False,
             bottom_toolbar=self._bottom,
             prompt_continuation=lambda width, _line, _wrapped: " " * (width - 2) + "· ",
             style=_STYLE,
             reserve_space_for_menu=4,
             input=terminal_input or create_input(sys.stdin),
-            output=terminal_output or _output(),
+            output=terminal_output or _Unasking.from_pty(sys.stdout),
         )
 
     def read(self) -> Typed:
@@ -140,11 +143,16 @@ class Editor:
             buffer.validate_and_handle()
 
 
-def _output() -> Output:
-    """Standard output, without cursor position requests: their answers could arrive among the keys of a question."""
-    output = Vt100_Output.from_pty(sys.stdout)
-    output.enable_cpr = False
-    return output
+class _Unasking(Vt100_Output):
+    """A terminal that is never asked for the cursor's position: its answer could arrive among the keys of a question."""
+
+    @property
+    def responds_to_cpr(self) -> bool:
+        return False
+
+    def get_rows_below_cursor_position(self) -> int:
+        """At least the row of the cursor; without any figure the status line would not be shown."""
+        return 1
 
 
 def open_history(path: Path | None) -> History:

@@ -44,11 +44,11 @@ def rows_with_breaks(text: str, width: int, *, exact: bool = False) -> list[tupl
     """Like `rows`, and says of each row whether it continues a line that was too long for the width."""
     out: list[tuple[str, bool]] = []
     for line in text.split("\n"):
-        out.extend(_break(line.expandtabs(TAB_CELLS), max(2, width), exact))
+        out.extend(_break(line.expandtabs(TAB_CELLS), max(2, width), exact=exact))
     return out
 
 
-def _break(line: str, width: int, exact: bool) -> list[tuple[str, bool]]:
+def _break(line: str, width: int, *, exact: bool) -> list[tuple[str, bool]]:
     if line.isascii():
         pieces = [line[at : at + width] for at in range(0, len(line), width)] or [""]
         return [(piece, at > 0) for at, piece in enumerate(pieces)]
@@ -62,6 +62,27 @@ def _break(line: str, width: int, exact: bool) -> list[tuple[str, bool]]:
         used += size
     out.append((line[start:], start > 0))
     return out
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break our own words at spaces; a word that is longer than a row is broken where the row ends.
+
+    Spaces at a break go away, so this is for prose only, never for what must be read exactly.
+    """
+    return [row for line in text.split("\n") for row in _wrapped_line(line.expandtabs(TAB_CELLS), max(2, width))]
+
+
+def _wrapped_line(line: str, width: int) -> list[str]:
+    if cells(line) <= width:
+        return [line]
+    out = [""]
+    for word in line.split(" "):
+        joined = f"{out[-1]} {word}" if out[-1] else word
+        if cells(joined) <= width:
+            out[-1] = joined
+        else:
+            out += [piece for piece, _ in _break(word, width, exact=False)]
+    return out if out[0] else out[1:]
 
 
 def clip(text: str, width: int) -> str:

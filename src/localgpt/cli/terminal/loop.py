@@ -39,6 +39,7 @@ class Chat:
         self.version = version
         self.last_decision: ToolStarted | None = None
         self._view = view
+        self._turns = 0
         self._quiet = quiet
         self.reader = reader(self)
 
@@ -49,6 +50,8 @@ class Chat:
                 pass
         finally:
             self.session.close()
+        if self._turns:
+            self.screen.print(self.screen.ink("saved; localgpt chat --continue goes on from here", Ink.DIM))
         return ExitStatus.DONE
 
     def banner(self) -> None:
@@ -93,6 +96,7 @@ class Chat:
             if command := text[1:].strip():
                 self._show(self.session.user_command(command), MAX_USER_OUTPUT_ROWS)
         elif text or typed.attachments:
+            self._turns += 1
             self._show(self.session.turn(typed.text, typed.attachments), MAX_OUTPUT_ROWS)
         return Next.GO_ON
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from localgpt.cli.terminal.argv import show_argv
 from localgpt.cli.terminal.escape import escape, escape_line
-from localgpt.cli.terminal.layout import clip, rows, rows_with_breaks
+from localgpt.cli.terminal.layout import clip, rows_with_breaks, wrapped
 from localgpt.cli.terminal.screen import Ink, Looks
 from localgpt.monitor.events import Level, Notice, ToolFinished, ToolStarted, Verdict
 from localgpt.wire import ToolOutcome
@@ -55,7 +55,7 @@ def finished_rows(event: ToolFinished, looks: Looks, width: int, *, max_rows: in
 def notice_rows(notice: Notice, looks: Looks, width: int) -> list[str]:
     """The runtime's own words between other things. A warning or error says its level, for those without colours."""
     prefix = "" if notice.level is Level.INFO else f"{notice.level.value}: "
-    return [looks.ink(row, _LEVEL_INK[notice.level]) for row in rows(prefix + escape(notice.text), width)]
+    return [looks.ink(row, _LEVEL_INK[notice.level]) for row in wrapped(prefix + escape(notice.text), width)]
 
 
 def _ending(event: ToolFinished, looks: Looks) -> str:

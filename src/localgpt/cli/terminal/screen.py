@@ -15,6 +15,7 @@ from typing import Final, Protocol, TextIO
 _ESC: Final = "\x1b["
 _UP_AND_CLEAR: Final = "\r\x1b[J"
 MIN_WIDTH: Final = 20
+_ENDLESS: Final = 100_000
 
 
 class Ink(StrEnum):
@@ -96,11 +97,11 @@ def looks_of(stream: TextIO, environ: Mapping[str, str], *, plain: bool = False)
 
 
 def size_of(stream: TextIO) -> Size:
-    """The terminal's size now; 80 x 24 where there is none."""
+    """The terminal's size now. A pipe or file has rows of any length: whoever reads it lays it out."""
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return Size(80, 24)
+        return Size(_ENDLESS, 24)
     return Size(size.columns or 80, size.lines or 24)
 
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from localgpt.cli.terminal.argv import show_argv
 from localgpt.cli.terminal.banner import banner_rows, status_text
 from localgpt.cli.terminal.escape import escape, escape_line
-from localgpt.cli.terminal.layout import rows
+from localgpt.cli.terminal.layout import wrapped
 from localgpt.cli.terminal.screen import Ink, Screen
 from localgpt.cli.terminal.session import SessionLike, Sessions
 from localgpt.cli.terminal.typed import Reader
@@ -65,7 +65,7 @@ def dispatch(talk: Talk, line: str) -> Next:
 def say(talk: Talk, text: str, ink: Ink = Ink.PLAIN) -> None:
     """Print escaped text in rows of the screen's width."""
     screen = talk.screen
-    screen.print(*(screen.ink(row, ink) for row in rows(text, screen.size.columns)))
+    screen.print(*(screen.ink(row, ink) for row in wrapped(text, screen.size.columns)))
 
 
 def _help(talk: Talk, _argument: str) -> Next:
@@ -143,6 +143,7 @@ def _status(talk: Talk, _argument: str) -> Next:
     screen = talk.screen
     status = talk.session.status()
     screen.print(*banner_rows(status, talk.version, screen.looks, screen.size.columns))
+    say(talk, f"session: {escape_line(status.session_id)}")
     say(talk, status_text(status))
     return Next.GO_ON
 

@@ -20,7 +20,7 @@ from localgpt.wire import ToolOutcome, TurnReason
 _PATIENT_INTERRUPTS: Final = 2
 
 _ENDINGS: Final = {
-    TurnReason.CANCELLED: (Level.WARNING, "stopped"),
+    TurnReason.CANCELLED: (Level.INFO, "stopped"),
     TurnReason.ROUNDS: (Level.WARNING, "the model used up its rounds for this turn; say “go on” to continue"),
     TurnReason.REPEATED: (Level.WARNING, "ended: the model made the same call over and over"),
     TurnReason.DEADLINE: (Level.WARNING, "ended: the turn reached its deadline"),
