@@ -220,7 +220,17 @@ def test_a_broken_registry_is_named_and_not_overwritten(tmp_path: Path, content:
 
 
 def test_looking_at_models_imports_nothing_heavy() -> None:
-    heavy = "ssl urllib.request http.client zipfile subprocess openai anthropic httpx2 pydantic".split()
+    heavy = [
+        "ssl",
+        "urllib.request",
+        "http.client",
+        "zipfile",
+        "subprocess",
+        "openai",
+        "anthropic",
+        "httpx2",
+        "pydantic",
+    ]
     code = f"import sys, localgpt.gateway.weights as w\nw.list_models('/x')\nprint(set({heavy}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
