@@ -67,7 +67,8 @@ def environment() -> dict[str, str]:
     programs = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}"
     kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}}
     caches = {"RUFF_CACHE_DIR": str(CACHE / "ruff"), "HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis")}
-    return {**kept, **caches, "PATH": programs}
+    model = {"LOCALGPT_TEST_MODELS": str(CACHE / "models")}  # fetched by the first test that needs it, then kept
+    return {**model, **kept, **caches, "PATH": programs}
 
 
 def run(step: Step) -> Result:
