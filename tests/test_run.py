@@ -223,3 +223,10 @@ def test_link_tree_shares_content_and_keeps_links(tmp_path):
     environments.link_tree(source, tmp_path / "target")
     assert (tmp_path / "target/deep/file").samefile(source / "deep/file")
     assert (tmp_path / "target/link").is_symlink()
+
+
+@pytest.mark.parametrize("script", ["run", ".ci/run", "scripts/lock.sh"])
+def test_shell_scripts_are_executable_and_parse(script):
+    path = CHECKOUT / script
+    assert os.access(path, os.X_OK)
+    assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
