@@ -76,6 +76,7 @@ class House:
         """Write the configuration."""
         folder = self.home / ".config/localgpt"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "config.toml").touch(mode=0o600)
         (folder / "config.toml").write_text(text)
 
     def plant_model(self, model: Path) -> None:
@@ -172,6 +173,15 @@ class Terminal:
         before = len(self.text().rstrip())
         self.child.send(line + "\r")
         return before
+
+    def choose(self, key: str, then: str) -> None:
+        """Press `key` at an approval prompt until `then` is seen: keys count only after 300 ms without any."""
+        for _ in range(20):
+            self.child.send(key)
+            with contextlib.suppress(AssertionError):
+                self.wait_for(then, timeout_s=1.0)
+                return
+        raise AssertionError(f"the prompt took no {key!r}:\n{self.text()[-3000:]}")
 
     def press(self, keys: str) -> None:
         self.child.send(keys)

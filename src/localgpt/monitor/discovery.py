@@ -24,7 +24,7 @@ def discover(environ: Mapping[str, str], journal: Journal, ports: tuple[int, ...
     if not listeners:
         return ()
     journal.probing(tuple(listeners))
-    journal.process_starting(Room.GATEWAY, sys.executable)
+    journal.process_starting(Room.GATEWAY.value, sys.executable)
     child = spawn(Room.GATEWAY, environ)
     try:
         servers = _probe(child.channel, tuple(listeners))

@@ -91,9 +91,9 @@ class Journal:
         """
         self._append("approval", call=token(call_id), choice=answer.choice.value, digest=digest)
 
-    def process_starting(self, room: Room, argv0: str) -> None:
+    def process_starting(self, role: str, argv0: str) -> None:
         """Write that a process of the runtime is about to start. Talking needs no log, so this never raises."""
-        self._note("process.start", role=room.value, argv0=argv0)
+        self._note("process.start", role=role, argv0=argv0)
 
     def probing(self, ports: tuple[int, ...]) -> None:
         """Write that these loopback ports are about to be asked what they are."""

@@ -142,7 +142,7 @@ class Mediator:
 
     def start_process(self, peers: Peers, room: Room, first: Message) -> None:
         """Log, then start a process of the runtime."""
-        self._journal.process_starting(room, sys.executable)
+        self._journal.process_starting(room.value, sys.executable)
         peers.start(room, first)
 
     def process_ended(self, room: Room, *, pid: int, status: int | None) -> None:
@@ -204,7 +204,8 @@ class Mediator:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
             return ToolResult(call_id, ToolOutcome.DENIED, "", _RUNTIME, settled.sentence)
         ran = self._execute(call_id, prepared)
-        yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, ran.text[:_PREVIEW_CHARS], ran.notice)
+        shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
+        yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, ran.notice)
         label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
         self._flow = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
         return ToolResult(call_id, ran.outcome, ran.text, label, ran.notice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,11 @@ class Runtime:
         ensure_directory(paths.runtime_dir)
         key = load_device_key(paths.device_key)
         self._approver = approver
-        self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
         log, failure = _open_log(paths.audit_dir, key)
-        self.guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
         self._journal = Journal(log, failure=failure)
+        self._journal.process_starting("zygote", sys.executable)
+        self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
+        self.guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
         self._journal.policy_state(self.guard)
 
     def __enter__(self) -> Runtime:
