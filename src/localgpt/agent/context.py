@@ -143,8 +143,11 @@ def assemble(transcript: Transcript, system: str, *, mode: ToolMode, budget: int
             "nothing was sent, and your words are kept in the session file",
             cure="give the text as a file and ask about parts of it, or use a model with a larger context",
         )
-    messages = [ChatMessage(Role.SYSTEM, system), *(part.message for turn in turns for part in turn)]
-    return Assembled(tuple(messages), needed + budget - room, trimmed, dropped)
+    joined: list[Part] = []
+    for turn in turns:  # a turn that was ended early has the user's side last, and the next one has it first
+        joined = [*_joined(joined, turn[0]), *turn[1:]]
+    messages = (ChatMessage(Role.SYSTEM, system), *(part.message for part in joined))
+    return Assembled(messages, needed + budget - room, trimmed, dropped)
 
 
 # --- fitting ------------------------------------------------------------------------------------------------------
