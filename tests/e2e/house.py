@@ -47,6 +47,7 @@ class House:
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
             "XDG_RUNTIME_DIR": str(runtime),
+            "PYTHONDONTWRITEBYTECODE": "1",  # the packages of a checkout may not be compiled yet
             **self.environment,
         }
 

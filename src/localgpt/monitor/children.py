@@ -112,7 +112,8 @@ def spawn(room: Room, environ: Mapping[str, str]) -> Child:
 def child_environment(room: Room, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that `room` gets: names that steer certificates, language and, for the gateway, proxies."""
     names = _INHERITED + (_INHERITED_BY_GATEWAY if room is Room.GATEWAY else ())
-    return {name: environ[name] for name in names if name in environ}
+    kept = {name: environ[name] for name in names if name in environ}
+    return {**kept, "HOME": "/"}  # without it Python's start asks the user database, which may be on the network
 
 
 def _drain(stream: IO[bytes], lines: collections.deque[str]) -> None:

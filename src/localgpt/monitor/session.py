@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from localgpt.monitor.children import Room
@@ -165,8 +166,12 @@ class Session:
     def _begin(self) -> None:
         self._mediator.begin(self.status(), resumed=self._start.resume)
         self._mediator.start_process(self._peers, Room.AGENT, self._start)
-        self._mediator.start_process(self._peers, Room.GATEWAY, GatewayStart(self._model.keys))
+        self._mediator.start_process(self._peers, Room.GATEWAY, self._gateway_start())
         self._start_embedded()
+
+    def _gateway_start(self) -> GatewayStart:
+        socket_path = self._model.endpoint.socket_path
+        return GatewayStart(self._model.keys, () if socket_path is None else (str(Path(socket_path).parent),))
 
     def _start_embedded(self) -> None:
         self._embedded_ready = self._model.embedded is None
@@ -178,7 +183,7 @@ class Session:
             self._start = replace(self._start, resume=True)
             self._mediator.start_process(self._peers, room, self._start)
         elif room is Room.GATEWAY:
-            self._mediator.start_process(self._peers, room, GatewayStart(self._model.keys))
+            self._mediator.start_process(self._peers, room, self._gateway_start())
         else:
             self._start_embedded()
 
