@@ -2,6 +2,7 @@
 
 import json
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, gen
 from localgpt.audit.errors import EntryCorrupted, EntryInvalid
 from localgpt.audit.kinds import FieldType
 
-COMMON = {"seq": 3, "ts_us": 5, "mono_us": 7, "boot": "b", "session": "s-1", "prev": "ab" * 32}
+COMMON: dict[str, Any] = {"seq": 3, "ts_us": 5, "mono_us": 7, "boot": "b", "session": "s-1", "prev": "ab" * 32}
 
 _values = {
     FieldType.TOKEN: st.text(string.ascii_letters + string.punctuation, min_size=1, max_size=128),

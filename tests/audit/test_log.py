@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -29,11 +30,11 @@ from tests.audit.conftest import LOG
 class FaultyDisk(SystemDisk):
     """Fails the n-th call of one method; records the order of calls."""
 
-    def __init__(self, method="", at=0, error=errno.EIO, short=None):
+    def __init__(self, method: str = "", at: int = 0, error: int = errno.EIO, short: int | None = None) -> None:
         self.method, self.at, self.error, self.short = method, at, error, short
-        self.calls = []
+        self.calls: list[str] = []
 
-    def _count(self, method):
+    def _count(self, method: str) -> bool:
         self.calls.append(method)
         return method == self.method and self.calls.count(method) - 1 == self.at
 
@@ -55,7 +56,7 @@ class FaultyDisk(SystemDisk):
         super().write_head(descriptor, data, offset)
 
 
-def kinds(directory):
+def kinds(directory: Path) -> list[str]:
     return [entry.kind for entry in read_entries(directory)]
 
 
@@ -104,7 +105,7 @@ def test_a_bad_entry_is_refused_and_the_log_stays_usable(open_log):
     assert log.failure == ""
 
 
-def append_until_poisoned(log):
+def append_until_poisoned(log: AuditLog) -> int:
     for done in range(5):
         try:
             log.append("turn.start", turn=f"t{done}")
@@ -291,7 +292,7 @@ def test_a_killed_writer_loses_no_acknowledged_entry(directory, key):
 
 def test_threads_share_one_log(directory, key, open_log):
     log = open_log()
-    numbers = []
+    numbers: list[int] = []
 
     def work():
         numbers.extend(log.append("turn.start", turn="t") for _ in range(20))

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from localgpt.audit import (
     LogUnopenable,
     LogVerdict,
     Query,
+    Report,
     TamperError,
     read_entries,
     verify_log,
@@ -20,7 +23,7 @@ from localgpt.crypto import DeviceKey
 from tests.audit.conftest import SimClock
 
 
-def codes(report):
+def codes(report: Report) -> set[str]:
     return {finding.code for finding in report.findings}
 
 
@@ -71,7 +74,7 @@ def test_every_truncation_is_found(directory, key, written):
             AuditLog.open(directory, key=key, clock=SimClock())
 
 
-def rechained(lines):
+def rechained(lines: list[bytes]) -> bytes:
     """What an attacker without the key can do: the same lines with a whole chain."""
     previous, out = genesis(), []
     for number, line in enumerate(lines):
@@ -91,7 +94,7 @@ def rechained(lines):
     return b"".join(line + b"\n" for line in out)
 
 
-REWRITES = {
+REWRITES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "edit": lambda lines: [*lines[:3], lines[3].replace(b'"t2"', b'"tX"'), *lines[4:]],
     "delete": lambda lines: lines[:3] + lines[4:],
     "insert": lambda lines: [*lines[:3], lines[3], *lines[3:]],
@@ -197,7 +200,7 @@ def test_queries(directory, key, open_log):
     log.append("file.change", session="two", path="/p/ab", action="write")
     log.close()
 
-    def seqs(**query):
+    def seqs(**query: Any) -> list[int]:
         return [entry.seq for entry in read_entries(directory, Query(**query))]
 
     assert seqs(kinds=frozenset({"decision"})) == [1, 2]

@@ -8,17 +8,32 @@ import ipaddress
 import re
 import unicodedata
 
-from localgpt.policy import CallModel, Connect, Reach, ReadPath, Run, WritePath
+from localgpt.policy import (
+    CallModel,
+    Connect,
+    Effect,
+    Flow,
+    Policy,
+    Reach,
+    ReadPath,
+    Request,
+    Rule,
+    Run,
+    Scope,
+    UnknownTool,
+    WritePath,
+)
 from localgpt.policy.commands import Match, match_any, simple_commands
+from localgpt.policy.model import Table
 
 ORDER = ["allow", "ask", "deny"]
 
 
-def fold(text):
+def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def oracle(policy, flow, request):
+def oracle(policy: Policy, flow: Flow, request: Request) -> str:
     """The verdict alone."""
     if not request.effects:
         verdict = table(policy, "request.no-effect")
@@ -26,11 +41,11 @@ def oracle(policy, flow, request):
     return max((one(policy, flow, request, effect) for effect in request.effects), key=ORDER.index)
 
 
-def table(policy, code):
+def table(policy: Policy, code: str) -> str:
     return {str(key): str(value) for key, value in policy.table.verdicts}[code]
 
 
-def one(policy, flow, request, effect):
+def one(policy: Policy, flow: Flow, request: Request, effect: Effect) -> str:
     code = classify(policy.table, flow, request.scope, effect)
     base = table(policy, code)
     if policy.locked and code not in {"read.plan", "model.local"}:
@@ -48,7 +63,7 @@ def one(policy, flow, request, effect):
     return level
 
 
-def classify(t, flow, scope, effect):  # noqa: C901, PLR0911, PLR0912 -- one flat list on purpose
+def classify(t: Table, flow: Flow, scope: Scope, effect: Effect) -> str:  # noqa: C901, PLR0911, PLR0912 -- one flat list on purpose
     if isinstance(effect, (ReadPath, WritePath)):
         path, mode = effect.path, "read" if isinstance(effect, ReadPath) else "write"
         if not re.fullmatch(r"/|(/[^/\x00-\x1f\x7f]+)+", path) or {".", ".."} & set(path.split("/")):
@@ -96,11 +111,11 @@ def classify(t, flow, scope, effect):  # noqa: C901, PLR0911, PLR0912 -- one fla
     return "tool.unknown"
 
 
-def under(path, root):
+def under(path: str, root: str) -> bool:
     return root in {path, "/"} or path.startswith(root + "/")
 
 
-def host_kind(host):
+def host_kind(host: str) -> str:
     """Only for the hosts that the tests generate."""
     if host in {"", "127.1"}:
         return "bad-host"
@@ -112,11 +127,11 @@ def host_kind(host):
         return "host" if "." in host else "local"
 
 
-def speaks_of(rule, request, effect):
+def speaks_of(rule: Rule, request: Request, effect: Effect) -> Match:
     subject, patterns = str(rule.subject), rule.patterns
     found = False
     if subject == "tool":
-        names = [request.tool] + ([effect.name] if type(effect).__name__ == "UnknownTool" else [])
+        names = [request.tool] + ([effect.name] if isinstance(effect, UnknownTool) else [])
         found = any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
     elif subject == "argv" and isinstance(effect, Run):
         return match_any(patterns, simple_commands(effect.argv))
@@ -130,14 +145,14 @@ def speaks_of(rule, request, effect):
     return Match.YES if found else Match.NO
 
 
-def host_matches(pattern, host, port):
+def host_matches(pattern: str, host: str, port: int | None) -> bool:
     name, _, wanted = pattern.partition(":")
     if host in {"", "127.1"} or (wanted and port != int(wanted)):
         return False
     return name in {"*", host} or (name.startswith("*.") and host.endswith(name[1:]))
 
 
-def path_matches(pattern, path, scope, exact):
+def path_matches(pattern: str, path: str, scope: Scope, exact: bool) -> bool:
     """By a regular expression built from the pattern."""
     if pattern.startswith("~"):
         pattern = scope.home + pattern[1:]

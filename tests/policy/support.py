@@ -1,11 +1,14 @@
 """Sessions, keys and strategies that the policy tests share."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from localgpt.crypto import DeviceKey
 from localgpt.policy import (
     CallModel,
     Connect,
+    Effect,
     Flow,
     Places,
     Policy,
@@ -14,6 +17,7 @@ from localgpt.policy import (
     Request,
     Rule,
     Run,
+    Scope,
     UnknownTool,
     Verdict,
     WritePath,
@@ -32,7 +36,7 @@ PLACES = Places(
 )
 
 
-def scope(trusted=True):
+def scope(trusted: bool = True) -> Scope:
     return make_scope(PLACES, "/home/u/p", trusted=trusted, read_roots=("/usr",), resolve=str)
 
 
@@ -41,17 +45,15 @@ SECRET = Flow(confidentiality=Confidentiality.SECRET)
 TAINTED = Flow(integrity=Integrity.UNTRUSTED)
 
 
-def request(*effects, tool="shell", trusted=True):
+def request(*effects: Effect, tool: str = "shell", trusted: bool = True) -> Request:
     return Request(tool, effects, scope(trusted))
 
 
 def policy(*rules: Rule) -> Policy:
-    from dataclasses import replace
-
     return replace(builtin_policy(), rules=rules, digest="test")
 
 
-def rule(verdict, subject, *patterns, tainted=False):
+def rule(verdict: str, subject: str, *patterns: str, tainted: bool = False) -> Rule:
     return Rule(Verdict(verdict), Subject(subject), patterns, line=7, even_when_tainted=tainted)
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localgpt.policy.commands import Match, match, match_any, simple_commands
+from localgpt.policy.commands import Commands, Match, match, match_any, simple_commands
 
 PUSH = ("git", "push")
 
 
-def sh(text):
+def sh(text: str) -> Commands | None:
     return simple_commands(("/bin/sh", "-c", text))
 
 

@@ -1,7 +1,9 @@
 """The decision: the shipped table case by case, the algebra of rules, and agreement with the naive second engine."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,13 @@ from localgpt.policy import (
     CallModel,
     Code,
     Connect,
+    Decision,
+    Effect,
     Flow,
     Reach,
     ReadPath,
     Request,
+    Rule,
     Run,
     UnknownTool,
     Verdict,
@@ -43,7 +48,7 @@ from tests.policy.support import (
 CASES = tomllib.loads(shipped("cases/builtin.toml").decode())["case"]
 
 
-def effects_of(case):
+def effects_of(case: dict[str, Any]) -> tuple[Effect, ...]:
     if "read" in case:
         return (ReadPath(case["read"]),)
     if "write" in case:
@@ -75,8 +80,8 @@ def test_every_builtin_code_has_a_case():
 # --- the user's rules -------------------------------------------------------------------------------------------
 
 
-def decided(verdict_or_rules, effect, flow=None, tool="shell"):
-    return decide(policy(*verdict_or_rules), flow or Flow(), request(effect, tool=tool))
+def decided(found: Sequence[Rule], effect: Effect, flow: Flow | None = None, tool: str = "shell") -> Decision:
+    return decide(policy(*found), flow or Flow(), request(effect, tool=tool))
 
 
 def test_a_deny_raises_an_allow_and_says_why():
@@ -189,7 +194,7 @@ def test_a_locked_policy_reads_and_talks_locally_and_nothing_else():
 # --- properties -------------------------------------------------------------------------------------------------
 
 
-def level(decision):
+def level(decision: Decision) -> int:
     return strictness(decision.verdict)
 
 

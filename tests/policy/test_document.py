@@ -14,7 +14,7 @@ from localgpt.policy.model import Subject
 REJECTED = sorted((Path(__file__).parents[2] / "policies" / "rejected").glob("*.md"))
 
 
-def block(text):
+def block(text: str) -> str:
     return f"```toml policy\n{text}\n```\n"
 
 
@@ -29,7 +29,7 @@ def test_rejected_documents_are_refused_with_the_code_in_their_name(path):
 
 
 def test_every_document_error_has_a_rejected_document():
-    def leaves(kind):
+    def leaves(kind: type[DocumentError]) -> set[type[DocumentError]]:
         return {leaf for child in kind.__subclasses__() for leaf in (leaves(child) or {child})}
 
     assert {leaf.code for leaf in leaves(DocumentError)} == {path.stem.split("--")[0] for path in REJECTED}

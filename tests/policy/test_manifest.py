@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from localgpt.crypto import DeviceKey, sha256_hex
-from localgpt.policy import PolicyState, check_document, parse_manifest, sign_manifest
+from localgpt.policy import Manifest, PolicyState, Status, check_document, parse_manifest, sign_manifest
 from localgpt.policy.errors import ManifestCorrupted
 from localgpt.policy.state import Pin
 from tests.policy.support import KEY
@@ -18,11 +18,11 @@ DOCUMENT = b'# Rules\n\n```toml policy\n[[deny]]\nargv = ["git", "push"]\n```\n'
 WHEN = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 
 
-def signed(document=DOCUMENT, key=KEY, sequence=3, path=PATH):
+def signed(document: bytes = DOCUMENT, key: DeviceKey = KEY, sequence: int = 3, path: str = PATH) -> Manifest:
     return sign_manifest(document, key, path=path, sequence=sequence, signed_at=WHEN, signed_by="cli")
 
 
-def version_1(document=DOCUMENT, secret=bytes(range(32))):
+def version_1(document: bytes = DOCUMENT, secret: bytes = bytes(range(32))) -> bytes:
     """As the Rust LocalGPT writes it."""
     return json.dumps(
         {
@@ -36,7 +36,13 @@ def version_1(document=DOCUMENT, secret=bytes(range(32))):
     ).encode()
 
 
-def state(document=DOCUMENT, manifest=None, key=KEY, pin=None, path=PATH):
+def state(
+    document: bytes = DOCUMENT,
+    manifest: bytes | None = None,
+    key: DeviceKey = KEY,
+    pin: Pin | None = None,
+    path: str = PATH,
+) -> Status:
     return check_document(document, signed().encode() if manifest is None else manifest, key, path=path, pin=pin)
 
 

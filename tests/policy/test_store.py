@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 
 from localgpt.crypto import DeviceKey
 from localgpt.policy import (
+    Effective,
     Flow,
+    Manifest,
     PolicyState,
     PolicyStore,
     Run,
@@ -21,7 +25,6 @@ from localgpt.policy import (
     parse_manifest,
     starter_document,
 )
-from localgpt.policy import files as files_module
 from localgpt.policy.errors import DocumentError, DocumentUnreadable, NothingToSign, SigningFailed
 from localgpt.policy.model import strictness
 from tests.policy.support import KEY, flows, request, requests
@@ -37,35 +40,35 @@ NOW = Flow()
 class Home:
     """A workspace, a state directory and stores on them."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.workspace, self.state = root / "workspace", root / "state"
         self.workspace.mkdir()
         self.document = self.workspace / "LocalGPT.md"
         self.manifest = self.workspace / ".localgpt_manifest.json"
 
-    def store(self, key=KEY):
+    def store(self, key: DeviceKey | None = KEY) -> PolicyStore:
         return PolicyStore(self.workspace, self.state, key)
 
-    def load(self, key=KEY):
+    def load(self, key: DeviceKey | None = KEY) -> Effective:
         return self.store(key).load()
 
-    def sign(self, document=DENY_PUSH):
+    def sign(self, document: bytes = DENY_PUSH) -> Manifest:
         self.document.write_bytes(document)
         return self.store().sign()
 
     @property
-    def snapshot(self):
+    def snapshot(self) -> Path:
         (path,) = (self.state / "policy").glob("*.snapshot.json")
         return path
 
     @property
-    def pin(self):
+    def pin(self) -> Path:
         (path,) = (self.state / "policy").glob("*.pin.json")
         return path
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
@@ -89,29 +92,36 @@ def test_files_in_the_state_directory_are_closed(home):
     assert home.pin.parent.stat().st_mode & 0o777 == 0o700
 
 
-TAMPERING = {
+def become(path: Path, *then: Callable[[], object]) -> None:
+    """Remove `path` and make something else of it."""
+    path.unlink()
+    for step in then:
+        step()
+
+
+TAMPERING: dict[str, tuple[Callable[[Home], object], PolicyState]] = {
     "edit": (lambda h: h.document.write_bytes(b"# anything goes\n"), PolicyState.TAMPERED),
     "append": (lambda h: h.document.write_bytes(DENY_PUSH + b" "), PolicyState.TAMPERED),
     "invalid text": (lambda h: h.document.write_bytes(b"\xff"), PolicyState.TAMPERED),
-    "delete the document": (lambda h: h.document.unlink(), PolicyState.MISSING),
-    "delete the manifest": (lambda h: h.manifest.unlink(), PolicyState.UNSIGNED),
-    "delete both": (lambda h: (h.document.unlink(), h.manifest.unlink()), PolicyState.MISSING),
+    "delete the document": (lambda h: become(h.document), PolicyState.MISSING),
+    "delete the manifest": (lambda h: become(h.manifest), PolicyState.UNSIGNED),
+    "delete both": (lambda h: become(h.document, h.manifest.unlink), PolicyState.MISSING),
     "empty the document": (lambda h: h.document.write_bytes(b""), PolicyState.TAMPERED),
     "empty the manifest": (lambda h: h.manifest.write_bytes(b""), PolicyState.MANIFEST_CORRUPTED),
     "garbage in the manifest": (lambda h: h.manifest.write_bytes(b"{}"), PolicyState.MANIFEST_CORRUPTED),
     "huge document": (lambda h: h.document.write_bytes(b"x" * 10_000_000), PolicyState.TAMPERED),
     "huge manifest": (lambda h: h.manifest.write_bytes(b"x" * 10_000_000), PolicyState.MANIFEST_CORRUPTED),
-    "document is a directory": (lambda h: (h.document.unlink(), h.document.mkdir()), PolicyState.MISSING),
-    "document is a fifo": (lambda h: (h.document.unlink(), os.mkfifo(h.document)), PolicyState.MISSING),
+    "document is a directory": (lambda h: become(h.document, h.document.mkdir), PolicyState.MISSING),
+    "document is a fifo": (lambda h: become(h.document, lambda: os.mkfifo(h.document)), PolicyState.MISSING),
     "document is a dangling link": (
-        lambda h: (h.document.unlink(), h.document.symlink_to("nowhere")),
+        lambda h: become(h.document, lambda: h.document.symlink_to("nowhere")),
         PolicyState.MISSING,
     ),
-    "document is a device": (lambda h: (h.document.unlink(), h.document.symlink_to("/dev/zero")), PolicyState.MISSING),
-    "manifest is a directory": (
-        lambda h: (h.manifest.unlink(), h.manifest.mkdir()),
-        PolicyState.MANIFEST_CORRUPTED,
+    "document is a device": (
+        lambda h: become(h.document, lambda: h.document.symlink_to("/dev/zero")),
+        PolicyState.MISSING,
     ),
+    "manifest is a directory": (lambda h: become(h.manifest, h.manifest.mkdir), PolicyState.MANIFEST_CORRUPTED),
 }
 
 
@@ -183,7 +193,10 @@ def test_rollback_is_found_when_only_the_snapshot_or_only_the_pin_is_left(home):
 def test_a_lost_snapshot_locks_everything_but_reading(home, damage):
     home.sign()
     home.document.unlink()
-    home.snapshot.unlink() if damage is None else home.snapshot.write_bytes(damage)
+    if damage is None:
+        home.snapshot.unlink()
+    else:
+        home.snapshot.write_bytes(damage)
     found = home.load()
     assert found.notes
     assert found.decide(NOW, PUSH).code == "policy.locked"
@@ -368,7 +381,7 @@ def test_a_failing_disk_while_signing_never_looks_like_an_attack(home, monkeypat
     home.sign(DENY_PUSH)
     home.document.write_bytes(DENY_RM)
     calls = []
-    real = files_module.os.fsync
+    real = os.fsync
 
     def failing(descriptor):
         calls.append(descriptor)
@@ -376,7 +389,7 @@ def test_a_failing_disk_while_signing_never_looks_like_an_attack(home, monkeypat
             raise OSError(error, os.strerror(error))
         real(descriptor)
 
-    monkeypatch.setattr(files_module.os, "fsync", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(SigningFailed, match=r"No space|Input/output|Read-only"):
         home.store().sign()
     monkeypatch.undo()
@@ -457,7 +470,10 @@ def test_tampering_never_allows_what_the_signed_policy_denied(tmp_path_factory, 
     signed = home.load()
     assert signed.status.policy is not None
     for path, content in ((home.document, document), (home.manifest, manifest)):
-        path.unlink() if content is None else path.write_bytes(content)
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
     after = home.load()
     before_it = decide(signed.status.policy, flow, asked)
     assert strictness(after.decide(flow, asked).verdict) >= strictness(before_it.verdict)

@@ -43,6 +43,7 @@ class LogFiles:
         self.lock_path = directory / "lock"
         self._head_path = directory / HEAD_NAME
         self._reserve_path = directory / "reserve"
+        self._log_name = os.fspath(self.log_path)  # looked at for every entry
         self.log = self.head = -1
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ class LogFiles:
         """
         status = os.fstat(self.log)
         try:
-            there = self.log_path.lstat()
+            there = os.lstat(self._log_name)
         except FileNotFoundError as error:
             raise LogReplaced(f"{self.log_path} was removed while it was in use") from error
         if (there.st_ino, there.st_dev) != (status.st_ino, status.st_dev):

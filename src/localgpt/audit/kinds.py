@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from localgpt.audit.errors import EntryInvalid
 from localgpt.canon import MAX_INTEGER, Json
@@ -30,10 +30,6 @@ class FieldType(StrEnum):
     INTEGER = "integer"  #: the same, or negative
     FLAG = "flag"
     TOKENS = "tokens"  #: at most 64 tokens
-
-    def accepts(self, value: object) -> bool:
-        """Whether `value` is of this type."""
-        return _CHECKS[self](value)
 
 
 #: Never written as they are. Fixed by this format, so that a newer Unicode table changes no verdict.
@@ -64,6 +60,8 @@ _CHECKS: Final[Mapping[FieldType, Callable[[object], bool]]] = {
     FieldType.FLAG: lambda value: isinstance(value, bool),
     FieldType.TOKENS: lambda value: isinstance(value, list) and len(value) <= 64 and all(map(_is_token, value)),
 }
+
+_UNACCEPTABLE: Final = object()
 
 # `NAME:TYPE` is required, `NAME:TYPE?` may be left out. docs/spec/audit-log.md says what each means.
 _SPEC: Final = {
@@ -146,24 +144,25 @@ def check_fields(kind: str, fields: Mapping[str, object]) -> dict[str, Json]:
             raise EntryInvalid(f"{kind} has no field {name!r}")
         if value is None:
             continue
-        plain = _plain(field_type, value)
-        if not field_type.accepts(plain):
+        accepts = _CHECKS[field_type]
+        plain = value if accepts(value) else _plain(field_type, value)
+        if plain is not value and not accepts(plain):
             raise EntryInvalid(f"{kind}: {name} is not a {field_type}")
-        entry[name] = plain
+        entry[name] = cast("Json", plain)
     if missing := known.required - entry.keys():
         raise EntryInvalid(f"{kind} lacks {', '.join(sorted(missing))}")
     return entry
 
 
-def _plain(field_type: FieldType, value: object) -> Json:
+def _plain(field_type: FieldType, value: object) -> object:
     """Foreign names and paths stay readable: what cannot be printed is escaped, what is too long is cut in front."""
     if field_type in {FieldType.NAME, FieldType.PATH} and isinstance(value, str):
         text = _HIDDEN.sub(_escaped, value)
         longest = 256 if field_type is FieldType.NAME else 4096
         return text if len(text) <= longest else "…" + text[1 - longest :]
     if isinstance(value, (tuple, list)):
-        return [str(item) if isinstance(item, str) else item for item in value]
-    return str(value) if isinstance(value, StrEnum) else value  # type: ignore[return-value]  # `accepts` checks next
+        return list(value)
+    return _UNACCEPTABLE
 
 
 def _escaped(found: re.Match[str]) -> str:
