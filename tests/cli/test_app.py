@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from localgpt import __version__
-from localgpt.cli.lazy import LazyGroup
+from localgpt.cli.app import COMMANDS
 from localgpt.errors import ExitStatus
 from tests.cli.command import COMMAND, home
 
@@ -36,7 +38,7 @@ def test_version(home, argv):
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
 def test_the_overview_names_every_command_and_makes_nothing(home, argv):
     result = home.ok(*argv)
-    for name, entry in LazyGroup.entries.items():
+    for name, entry in COMMANDS.items():
         assert (f"\n  {name} " in result.out) == bool(entry.section)
     assert "Exit status: 0 done" in result.out
     assert list(home.path.iterdir()) == []
@@ -155,3 +157,21 @@ def test_ctrl_c_at_a_question_gives_130(home):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(10) == ExitStatus.INTERRUPTED
     os.close(leader)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_or_statuses(home, name):
+    help_ = home.ok(name, "--help").out
+    assert help_.startswith(f"Usage: localgpt {name} ")
+    subcommands = re.findall(r"^  ([a-z]+)  +\S", help_.partition("Commands:\n")[2], re.MULTILINE)
+    pages = [home.ok(name, sub, "--help").out for sub in subcommands] or [help_]
+    assert all("Usage: localgpt" in page for page in pages)
+    assert any(
+        word in page for page in [help_, *pages] for word in ("Example", "Exit status", "Go on", "md sign", "Aliases")
+    )
+
+
+def test_reporting_commands_take_json(home):
+    for argv in (["paths"], ["config", "show"], ["config", "path"], ["verify"], ["doctor"], ["audit", "verify"],
+                 ["sandbox", "status"], ["models", "list"], ["session", "list"]):  # fmt: skip
+        json.loads(home.run(*argv, "--json").out)

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
@@ -20,7 +20,7 @@ from localgpt.errors import ExitStatus, LocalGptError
 
 _TALK, _TRUST, _LOOK, _SETUP = "Talk", "Trust", "Look", "Set up"
 
-LazyGroup.entries = {
+COMMANDS: Final[dict[str, Entry]] = {
     "chat": Entry("localgpt.cli.chat:chat", _TALK, "Talk to the agent in this folder."),
     "ask": Entry("localgpt.cli.ask:ask", _TALK, "Ask one question, from an argument or standard input."),
     "session": Entry("localgpt.cli.session:app", _TALK, "List and show past sessions."),
@@ -36,6 +36,7 @@ LazyGroup.entries = {
     "models": Entry("localgpt.cli.models:app", _SETUP, "List, add and test models."),
     "completion": Entry("localgpt.cli.completion:app", _SETUP, "Complete commands in bash, zsh or fish."),
 }
+LazyGroup.entries = COMMANDS
 
 app = new_app(cls=LazyGroup, invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
 
