@@ -14,7 +14,7 @@ from localgpt.cli.terminal.screen import Looks, Screen, Size
 from localgpt.cli.terminal.session import SessionSummary
 from localgpt.cli.terminal.typed import Typed
 from localgpt.errors import LocalGptError
-from localgpt.monitor.events import Event, Question, SessionStatus, TurnFinished
+from localgpt.monitor.events import Event, ModelOffer, Question, SessionStatus, TurnFinished
 from localgpt.wire import Attachment, TurnReason, Usage
 
 COLOUR = Looks(colour=True, moves=True, unicode=True)
@@ -145,6 +145,14 @@ QUESTION = Question(
     diff="",
     digest="0" * 64,
     expires_s=60.0,
+)
+
+OFFER = ModelOffer(
+    provider="ollama",
+    host="127.0.0.1:11434",
+    model="llama3.2:latest",
+    origin="found on 127.0.0.1:11434, uid 1000",
+    sends="your questions, files the agent reads, and tool output",
 )
 
 DONE = TurnFinished(TurnReason.DONE, "", Usage(10, 5))

@@ -10,16 +10,7 @@ from localgpt.cli.terminal.questions import (
     model_rows,
     trust_rows,
 )
-from localgpt.monitor.events import ModelOffer
-from tests.cli.terminal_sim import MONO, Emulator, SimClock, SimKeyboard, screen_on
-
-OFFER = ModelOffer(
-    provider="ollama",
-    host="127.0.0.1:11434",
-    model="llama3.2:latest",
-    origin="found on 127.0.0.1:11434, uid 1000",
-    sends="your questions, files the agent reads, and tool output",
-)
+from tests.cli.terminal_sim import MONO, OFFER, Emulator, SimClock, SimKeyboard, screen_on
 
 
 @pytest.mark.parametrize(

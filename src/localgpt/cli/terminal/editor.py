@@ -144,7 +144,7 @@ class Editor:
 
 
 class _Unasking(Vt100_Output):
-    """A terminal that is never asked for the cursor's position: its answer could arrive among the keys of a question."""
+    """A terminal that is never asked where its cursor is: the answer could arrive among the keys of a question."""
 
     @property
     def responds_to_cpr(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -50,17 +52,17 @@ class SilentFront:
 class TerminalFront(SilentFront):
     """A person at a terminal."""
 
-    def __init__(self, screen: Screen, keyboard: Keyboard) -> None:
+    def __init__(self, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(screen)
-        self._keyboard = keyboard
-        self.approver = TerminalApprover(screen, keyboard)
+        self._keyboard, self._clock = keyboard, clock
+        self.approver = TerminalApprover(screen, keyboard, clock=clock)
 
     @property
     def confirmer(self) -> ModelConfirmer | None:
-        return TerminalConfirmer(self.screen, self._keyboard)
+        return TerminalConfirmer(self.screen, self._keyboard, self._clock)
 
     def ask(self, question: Question) -> Answer:
         return self.approver.ask(question)
 
     def trust(self, folder: Path) -> bool | None:
-        return ask_trust(str(folder), self.screen, self._keyboard)
+        return ask_trust(str(folder), self.screen, self._keyboard, self._clock)
