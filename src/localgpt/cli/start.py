@@ -127,10 +127,15 @@ def weights_of(state: State, ref: ModelRef, progress: Callable[[int, int], None]
 
 def _trusted(state: State, folder: Path, said: bool | None, front: Front) -> bool:
     store = TrustStore(state.paths.state_dir / "trusted-folders.json")
+    known = store.look_up(folder)
     if said is None:
-        known = store.look_up(folder)
         said = known is Trust.TRUSTED if known is not Trust.UNKNOWN else front.trust(folder)
     if said is None:
         return False
-    store.remember(folder, Trust.TRUSTED if said else Trust.UNTRUSTED)
+    answer = Trust.TRUSTED if said else Trust.UNTRUSTED
+    try:
+        if answer is not known:
+            store.remember(folder, answer)
+    except OSError as error:
+        front.tell(Level.WARNING, f"your answer counts for this session only, because it cannot be kept: {error}")
     return said
