@@ -19,11 +19,20 @@ from localgpt.config.values import parse_duration, parse_time_of_day
 
 MAX_CONFIG_BYTES: Final = 1 << 20
 _POSITION: Final = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
+#: Settings of other versions that protect nothing here. Ignoring one in silence would leave a user less safe than the
+#: file reads, so each is named, with what does the same.
 _INERT: Final = {
-    "security.disable_suffix": "the built-in rules are always sent",
     "agent.permission_level": "the signed policy decides what the agent may do",
+    "sandbox.level": "the strongest confinement that can be proven is always used (localgpt sandbox status)",
+    "security.allowed_directories": "the project and --add-dir are reached; more: [sandbox] allow_paths",
+    "security.disable_suffix": "the built-in rules always apply",
+    "security.encryption": "nothing is encrypted; keep the state directory on an encrypted disk",
+    "security.sandbox_backend": "commands are confined by the kernel itself, without containers",
+    "security.strict_policy": "the policy signed last always stays in force, whatever happens to the file",
+    "tools.require_approval": 'write [[ask]] tool = "NAME" in LocalGPT.md, where it is signed',
     "tools.use_content_delimiters": "foreign content is always delimited",
 }
+_FILTERS: Final = 'write [[deny]] argv = ["PROGRAM", ...] in LocalGPT.md, where it is signed'
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,7 @@ class _Reader:
     def _value(self, spec: Key, where: str, value: object) -> None:
         parsed = self._parsed(spec, where, value)
         self._refuse_unsafe(where, parsed)
+        self._name_inert(where, parsed, spec)
         self.values[where] = parsed
         self.given[where] = parsed if isinstance(parsed, Secret) else value
 
@@ -174,10 +184,13 @@ class _Reader:
                 f"{self._at(where)}: {where} = {_toml(value)} would switch a defence off, and a file cannot do that",
                 cure=f"remove the line; when no sandbox can be proven, tools are off and talking still works: {_TEST}",
             )
-        if where in _INERT:
-            self._warn(where, f"{where} has no effect here: {_INERT[where]}")
+
+    def _name_inert(self, where: str, value: object, spec: Key) -> None:
+        why = _FILTERS if where.startswith("tools.filters.") else _INERT.get(where, "")
+        if why and value != spec.default:
+            self._warn(where, f"{where} has no effect here: {why}")
         if (where, value) == ("sandbox.network.policy", "proxy"):
-            self._warn(where, f"{where}: hosts are granted by the policy, one by one; until then the network is denied")
+            self._warn(where, f"{where}: commands have no network; the policy grants hosts one by one")
 
     def _unknown(self, table: str, key: str, where: str) -> None:
         near = _near(key, known_names(table))

@@ -37,9 +37,8 @@ class EmbeddedConfig(NamedTuple):
 
 
 class SandboxConfig(NamedTuple):
-    """Table ``[sandbox]``. `level` names the least rung the user accepts; ``auto`` takes the best the host has."""
+    """Table ``[sandbox]``: limits of every command, and folders beyond the project that commands may reach."""
 
-    level: str
     timeout_secs: int
     max_output_bytes: int
     max_file_size_bytes: int
