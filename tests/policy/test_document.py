@@ -1,5 +1,7 @@
 """The document: strict, exact about where, and indifferent to the words its prose uses."""
 
+import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,27 @@ def test_no_line_of_a_policy_block_becomes_prose(text):
         return
     assert "toml policy" not in document.prose
     assert len(document.rules) == text.count("[[deny]]") - document.prose.count("[[deny]]")
+
+
+SLOW = [
+    b"```" + b"\ttoml" * 12_000,
+    b"```toml policy\n```\n" * 3000,
+    b"```\n" * 16_000,
+    b"> " * 32_000,
+    b" " * 65_000,
+    b"```toml policy\nx=" + b"[" * 60_000 + b"\n```\n",
+    b"```toml policy\n" + b"[[deny]]\nread=['a']\n" * 3000 + b"```\n",
+    "é".encode() * 32_000,
+]
+
+
+@pytest.mark.parametrize("data", SLOW, ids=lambda data: repr(data[:24]))
+def test_no_document_takes_long(data):
+    """An agent could plant the document; reading it must not stall the monitor."""
+    start = time.process_time()
+    with contextlib.suppress(DocumentError):
+        parse_document(data)
+    assert time.process_time() - start < 1.0
 
 
 def test_large_documents_are_fast():

@@ -36,7 +36,7 @@ _CLOSING: Final = "```"
 _NOT_PLAIN: Final = re.compile(r"[^\n\t\x20-\x7e]")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 #: A fence that reads like a policy block to a person, however it is indented, quoted or spelled.
-_LOOKS_LIKE_POLICY: Final = re.compile(r"[\s>*+\-\d.)]*(?:`{3,}|~{3,})[^`]*\btoml\b[^`]*\bpolicy\b", re.IGNORECASE)
+_FENCE_LIKE: Final = re.compile(r"[\s>*+\-\d.)]*(?:`{3,}|~{3,})(.*)")
 _TOML_POSITION: Final = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _DUPLICATE: Final = re.compile(r"Cannot (overwrite a value|declare .* twice|mutate immutable)|Key .* already defined")
 
@@ -132,7 +132,8 @@ def _end_of_block(lines: list[str], start: int) -> int:
 
 
 def _refuse_look_alike(line: str, number: int, fence: str) -> None:
-    if not _LOOKS_LIKE_POLICY.match(line):
+    found = _FENCE_LIKE.match(line)
+    if found is None or not {"toml", "policy"}.issubset(re.split(r"\W+", found[1].casefold())):
         return
     where = "inside another fence" if fence else "not written as ```toml policy at the start of a line"
     raise FenceError(f"this looks like a policy block but is {where}", Position(number + 1, 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -16,43 +15,43 @@ MAX_PATTERNS: Final = 100
 _MAX_PATTERN_CHARS: Final = 512
 _SUBJECTS: Final = tuple(subject.value for subject in Subject)
 _OPTIONS: Final = ("reason", "even_when_tainted")
+_KEY: Final = re.compile(r"\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*[.=]")
 _HEADER: Final = re.compile(r"\s*\[\[?\s*[\"']?([^\]\"']*?)[\"']?\s*\]")
 
 
-@dataclass(frozen=True, slots=True)
 class Locator:
-    """Finds where a key of the n-th table of a name stands, for error messages."""
+    """Finds where a key of the n-th table of a name stands, for error messages. One pass over the block's text."""
 
-    text: str
-    first_line: int
+    def __init__(self, text: str, first_line: int) -> None:
+        self.start = Position(first_line, 1)
+        self._top: dict[str, Position] = {}
+        self._tables: dict[tuple[str, int], Position] = {}
+        self._keys: dict[tuple[str, int, str], Position] = {}
+        seen: dict[str, int] = {}
+        here = ("", -1)
+        for number, line in enumerate(text.split("\n"), first_line):
+            position = Position(number, len(line) - len(line.lstrip()) + 1)
+            if header := _HEADER.match(line):
+                name = header[1]
+                seen[name] = seen.get(name, -1) + 1
+                here = (name, seen[name])
+                self._tables[here] = position
+                self._top.setdefault(name, position)
+            elif key := _KEY.match(line):
+                self._keys.setdefault((*here, key[1]), position)
+                self._top.setdefault(key[1], position)
 
     def table(self, name: str, index: int) -> Position:
         """The header of the `index`-th `[[name]]`, or the block's first line when it is written another way."""
-        return self._find(name, index, None) or Position(self.first_line, 1)
+        return self._tables.get((name, index), self.start)
 
     def key(self, name: str, index: int, key: str) -> Position:
         """The line of `key` in that table."""
-        return self._find(name, index, key) or self.table(name, index)
+        return self._keys.get((name, index, key)) or self.table(name, index)
 
     def top(self, key: str) -> Position:
-        """The line that begins with `key`, as a key or as a header."""
-        pattern = re.compile(rf"\s*\[?\[?\s*[\"']?{re.escape(key)}[\"']?\s*[\].=]")
-        for number, line in enumerate(self.text.split("\n")):
-            if pattern.match(line):
-                return Position(self.first_line + number, len(line) - len(line.lstrip()) + 1)
-        return Position(self.first_line, 1)
-
-    def _find(self, name: str, index: int, key: str | None) -> Position | None:
-        wanted = None if key is None else re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]")
-        seen, here = -1, False
-        for number, line in enumerate(self.text.split("\n")):
-            header = _HEADER.match(line)
-            if header:
-                here = header[1] == name
-                seen += here
-            if here and seen == index and (header if wanted is None else wanted.match(line)):
-                return Position(self.first_line + number, len(line) - len(line.lstrip()) + 1)
-        return None
+        """The first line that begins with `key`, as a key or as a header."""
+        return self._top.get(key, self.start)
 
 
 def read_rules(tree: dict[str, Any], where: Locator) -> tuple[Rule, ...]:
@@ -69,7 +68,7 @@ def read_rules(tree: dict[str, Any], where: Locator) -> tuple[Rule, ...]:
             raise WrongType(f"write each rule as a table [[{name}]]", where.top(name))
         rules.extend(_rule(Verdict(name), index, table, where) for index, table in enumerate(tables))
     if len(rules) > MAX_RULES:
-        raise RuleShape(f"{len(rules)} rules in one block; the limit is {MAX_RULES}", Position(where.first_line, 1))
+        raise RuleShape(f"{len(rules)} rules in one block; the limit is {MAX_RULES}", where.start)
     return tuple(sorted(rules, key=lambda rule: rule.line))
 
 

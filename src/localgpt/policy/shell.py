@@ -23,6 +23,7 @@ _LEADING: Final = frozenset(
 )
 _UNREAD: Final = frozenset({"case", "select", "function", "esac"})
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_PARAMETER: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-])")
 _GLOB: Final = frozenset("*?[")
 _BRACKETS: Final = frozenset({"[", "[["})  # the test command, not a glob
 
@@ -218,7 +219,7 @@ class _Reader:
             if set(text[at + 2 : end]) & set("$`{\"'\\"):
                 raise NotUnderstood
             self._at = end + 1
-        elif found := re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-])").match(text, at):
+        elif found := _PARAMETER.match(text, at):
             self._at = found.end()
         elif text.startswith(("$'", '$"'), at):
             raise NotUnderstood
