@@ -343,6 +343,16 @@ class TestDemoTier:
         kept = json.loads(chat.lines()[-1])["message"]["content"][0]["text"]
         assert kept.endswith("The output was shown to the user.")
 
+    def test_examples_stand_in_place_of_earlier_turns(self, tmp_path):
+        answer = says('{"tool":"answer","args":{"text":"ok"}}')
+        with conversation(tmp_path, answer, answer, with_model=traits(ToolMode.SCHEMA, demo=True)) as chat:
+            chat.turn("first words")
+            chat.turn("second words")
+        messages = chat.monitor.requests[1].messages
+        assert [m.role for m in messages] == [Role.SYSTEM, *[Role.USER, Role.ASSISTANT] * 10, Role.USER]
+        assert all(json.loads(m.text)["args"] is not None for m in messages if m.role is Role.ASSISTANT)
+        assert messages[-1].text == "second words"
+
     def test_long_output_is_cut_and_counted(self, tmp_path):
         step = says('{"tool":"shell","args":{"command":"seq 500"}}')
         tool = printed("\n".join(map(str, range(500))))

@@ -125,14 +125,25 @@ class Assembled:
     dropped: int
 
 
-def assemble(transcript: Transcript, system: str, *, mode: ToolMode, budget: int) -> Assembled:
+def assemble(
+    transcript: Transcript,
+    system: str,
+    *,
+    mode: ToolMode,
+    budget: int,
+    examples: tuple[ChatMessage, ...] = (),
+) -> Assembled:
     """The messages of one model call, at most `budget` tokens by estimate, tool declarations not counted.
+
+    With `examples` the model is one that follows the latest pattern it sees: they stand before this turn, and earlier
+    turns are left out.
 
     Raises:
         ContextTooSmall: the user's words of this turn alone do not fit.
     """
-    turns = transcript.parts(mode)
-    room = budget - estimate(system) - _PER_MESSAGE
+    turns = transcript.parts(mode)[-1 if examples else 0 :]
+    lead = (ChatMessage(Role.SYSTEM, system), *examples)
+    room = budget - sum(Part(message).tokens for message in lead)
     trimmed = _trim(turns, room)
     dropped = _drop(turns, room)
     _shrink_last(turns, room)
@@ -146,8 +157,7 @@ def assemble(transcript: Transcript, system: str, *, mode: ToolMode, budget: int
     joined: list[Part] = []
     for turn in turns:  # a turn that was ended early has the user's side last, and the next one has it first
         joined = [*_joined(joined, turn[0]), *turn[1:]]
-    messages = (ChatMessage(Role.SYSTEM, system), *(part.message for part in joined))
-    return Assembled(messages, needed + budget - room, trimmed, dropped)
+    return Assembled((*lead, *(part.message for part in joined)), needed + budget - room, trimmed, dropped)
 
 
 # --- fitting ------------------------------------------------------------------------------------------------------

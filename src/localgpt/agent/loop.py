@@ -18,7 +18,7 @@ from typing import Final
 from localgpt.agent.asking import CallFailed, Heard, ModelCall
 from localgpt.agent.context import Assembled, ContextTooSmall, Transcript, assemble, declared_tokens, interrupted
 from localgpt.agent.entries import Entry
-from localgpt.agent.prompt import system_prompt
+from localgpt.agent.prompt import demo_examples, system_prompt
 from localgpt.agent.quoting import quoted
 from localgpt.agent.session import SessionFile
 from localgpt.agent.turn import Peer, Stopped, Turn
@@ -203,7 +203,7 @@ class TurnLoop:
             tools if model.tool_mode is ToolMode.NATIVE else (),
             max(16, min(model.max_output_tokens, model.context_tokens - context.tokens - self._reserved())),
             json.dumps(call_schema(tools, longest=longest), separators=(",", ":")) if schema else None,
-            _DEMO_TEMPERATURE_MILLI if model.demo_tier else None,
+            (0 if schema else _DEMO_TEMPERATURE_MILLI) if model.demo_tier else None,
         )
 
     def _assemble(self, transcript: Transcript, share: float = 1.0) -> Assembled:
@@ -212,7 +212,8 @@ class TurnLoop:
         output = min(model.max_output_tokens, model.context_tokens // 4)
         budget = int((model.context_tokens - output - self._reserved()) * share)
         mode = model.tool_mode if tools else ToolMode.OFF
-        return assemble(transcript, system, mode=mode, budget=budget)
+        examples = demo_examples(tools) if model.demo_tier and mode is ToolMode.SCHEMA else ()
+        return assemble(transcript, system, mode=mode, budget=budget, examples=examples)
 
     def _reserved(self) -> int:
         """Tokens that the messages must leave free: the declarations, and the policy that the monitor adds."""
