@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,8 @@ def test_status_names_the_proven_rung(home):
 
 
 def test_every_escape_fails_and_ordinary_work_succeeds(home):
+    home.extra["TMPDIR"] = str(home.path.parent / ("long" * 30))  # longer than the path of a socket may be
+    Path(home.extra["TMPDIR"]).mkdir()
     result = home.run("sandbox", "test", "--json")
     report = result.json
     assert [a for a in report["attempts"] if not a["held"]] == []

@@ -312,7 +312,7 @@ def test_a_file_without_permission_is_named(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("")
     path.chmod(0)
-    with pytest.raises(ConfigUnreadable, match="permission denied"):
+    with pytest.raises(ConfigUnreadable, match="Permission denied"):
         load(path, {})
 
 

@@ -85,7 +85,9 @@ def _planted(environ: Mapping[str, str]) -> Iterator[_Field]:
         (home / ".bashrc").write_text("# as it was\n")
         (project / "link").symlink_to(home / ".ssh/id_rsa")
         tcp, udp = (_listener(stack, socket.AF_INET, kind, ("127.0.0.1", 0)) for kind in _INTERNET)
-        unix = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, str(project / "socket"))
+        folder = os.open(project, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder)  # a socket's path holds 108 bytes, and TMPDIR may be longer
+        unix = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, f"/proc/self/fd/{folder}/socket")
         abstract = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, f"\0localgpt-{secret}")
         victim = stack.enter_context(_victim(secret))
         plan = Plan.workspace_write(project, limits=_LIMITS, environ={**environ, "HOME": str(home), "CANARY": secret})
@@ -184,7 +186,7 @@ def _send_datagram(field: _Field) -> tuple[bool, str]:
 
 
 def _connect_unix(field: _Field) -> tuple[bool, str]:
-    done = field.python("import socket, sys; socket.socket(1).connect(sys.argv[1])", str(field.project / "socket"))
+    done = field.python("import socket; socket.socket(1).connect('socket')")
     return not _heard(field.unix), _said(done)
 
 
