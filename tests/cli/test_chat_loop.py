@@ -124,6 +124,12 @@ def test_a_denied_call_has_one_panel() -> None:
     ]
 
 
+def test_a_denial_is_not_said_twice() -> None:
+    again = ToolFinished("c2", ToolOutcome.DENIED, None, 0.0, "", "a secret file")
+    ran = Ran("x", session=ScriptedSession(turns=[[DENIED[0], again, DONE]]))
+    assert ran.text.count("a secret file") == 1
+
+
 def test_a_user_command_runs_and_shows_more_output() -> None:
     output = "\n".join(f"row {n}" for n in range(100))
     session = ScriptedSession(commands=[[RAN[0], ToolFinished("c1", ToolOutcome.DONE, 0, 0.02, output)]])

@@ -14,7 +14,7 @@ def banner(status: SessionStatus, width: int = 200) -> list[str]:
     return banner_rows(status, "1.2.3", MONO, width)
 
 
-DEMO_LINE = "model: smollm2 (embedded), a demo: expect mistakes; /model NAME switches; tools off: /tools on"
+DEMO_LINE = "model: smollm2 (demo; /model NAME switches), tools off (/tools on)"
 
 
 def test_one_line_a_fact() -> None:
@@ -58,9 +58,9 @@ def test_an_untrusted_folder_is_named() -> None:
 
 
 def test_foreign_names_are_escaped() -> None:
-    status = replace(STATUS, model="x\x1b[2J\u202e", provider="p\n", project="/a\nb")
+    status = replace(STATUS, demo_tier=False, model="x\x1b[2J\u202e", provider="p\n", project="/a\nb")
     text = "\n".join(banner(status))
-    assert "x␛[2J\\u{202e} (p␊)" in text
+    assert "model: x␛[2J\\u{202e} (p␊), tools off" in text
     assert "$'/a\\nb'" in text
     assert all(part.isprintable() for _, part in status_parts(status))
 
@@ -82,3 +82,8 @@ def test_status_line() -> None:
 )
 def test_usage(usage: Usage, shown: str) -> None:
     assert show_usage(usage) == shown
+
+
+def test_the_demo_is_told_in_one_row_of_a_small_terminal() -> None:
+    rows = banner(replace(STATUS, model="smollm2-135m-instruct"), 80)
+    assert rows[1] == "model: smollm2-135m-instruct (demo; /model NAME switches), tools off (/tools on)"

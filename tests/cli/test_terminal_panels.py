@@ -69,6 +69,12 @@ def test_endings() -> None:
     assert finished_rows(failed, MONO, 80) == ["│ timed out after 120 s", "╰ failed, 12 ms"]
 
 
+def test_a_notice_that_repeats_the_ending_is_left_out() -> None:
+    assert finished_rows(finished(output="", notice="exit status 0 after 0.0 s"), MONO, 80) == ["╰ exit 0, 12 ms"]
+    more = finished(output="", notice="exit status 0 after 0.0 s; output cut")
+    assert finished_rows(more, MONO, 80)[0] == "│ exit status 0 after 0.0 s; output cut"
+
+
 def test_ascii_edges_where_the_encoding_has_no_others() -> None:
     from dataclasses import replace
 

@@ -31,11 +31,11 @@ def banner_rows(status: SessionStatus, version: str, looks: Looks, width: int) -
 
 
 def _model(status: SessionStatus) -> str:
-    name = f"model: {escape_line(status.model, 80)} ({escape_line(status.provider, 60)})"
-    tools = "tools on" if status.tools_on else "tools off: /tools on"
-    if status.demo_tier:
-        return f"{name}, a demo: expect mistakes; /model NAME switches; {tools}"
-    return f"{name}; {tools}"
+    tools = "tools on" if status.tools_on else "tools off (/tools on)"
+    name = escape_line(status.model, 80)
+    if status.demo_tier:  # one line of 80 columns: the fact, and the command that changes it
+        return f"model: {name} (demo; /model NAME switches), {tools}"
+    return f"model: {name} ({escape_line(status.provider, 60)}), {tools}"
 
 
 def _policy(status: SessionStatus) -> tuple[str, Ink]:

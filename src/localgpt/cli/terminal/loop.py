@@ -102,6 +102,7 @@ class Chat:
 
     def _show(self, events: Iterator[Event], max_rows: int) -> None:
         with self._quiet(), interrupts(self.cancel):
-            record = self._view.show(events, max_rows=max_rows)
+            waiting = "running" if max_rows == MAX_USER_OUTPUT_ROWS else "thinking"
+            record = self._view.show(events, max_rows=max_rows, waiting=waiting)
         if record.started:
             self.last_decision = record.started[-1]

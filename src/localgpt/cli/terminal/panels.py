@@ -6,6 +6,7 @@ program's own words, and nothing depends on how wide a terminal draws a characte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +22,8 @@ MAX_OUTPUT_ROWS: Final = 10
 MAX_USER_OUTPUT_ROWS: Final = 200
 MAX_DIFF_ROWS: Final = 40
 
+#: A notice that says no more than the last row of the panel.
+_HOW_IT_ENDED: Final = re.compile(r"exit status \d+ after [\d.]+ s")
 _VERDICT_INK: Final = {Verdict.ALLOW: Ink.GOOD, Verdict.ASK: Ink.WARN, Verdict.DENY: Ink.BAD}
 _VERDICT_TEXT: Final = {Verdict.ALLOW: "allowed", Verdict.ASK: "asked you", Verdict.DENY: "denied"}
 _LEVEL_INK: Final = {Level.INFO: Ink.DIM, Level.WARNING: Ink.WARN, Level.ERROR: Ink.BAD}
@@ -47,7 +50,7 @@ def finished_rows(event: ToolFinished, looks: Looks, width: int, *, max_rows: in
     edge = Edge(looks, width)
     text = escape(event.output).rstrip("\n")
     out = bounded(edge.text(text, Ink.DIM), max_rows, edge, "of output") if text else []
-    if event.notice:
+    if event.notice and not _HOW_IT_ENDED.fullmatch(event.notice):
         out += edge.text(escape(event.notice), Ink.WARN)
     return [*out, f"{edge.bottom} {_ending(event, looks)}"]
 

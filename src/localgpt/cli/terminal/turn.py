@@ -62,10 +62,15 @@ class TurnView:
         self._quiet = quiet  # no panels: only errors and endings
         self._waiting = False
 
-    def show(self, events: Iterable[Event], *, max_rows: int = MAX_OUTPUT_ROWS) -> TurnRecord:
-        """Show all events of one turn; everything is permanent on return, also when the iterator raises."""
+    def show(
+        self, events: Iterable[Event], *, max_rows: int = MAX_OUTPUT_ROWS, waiting: str = "thinking"
+    ) -> TurnRecord:
+        """Show all events of one turn; everything is permanent on return, also when the iterator raises.
+
+        `waiting`: the word shown until the first event comes.
+        """
         record = TurnRecord()
-        self._wait("thinking")
+        self._wait(waiting)
         try:
             for event in events:
                 self._one(event, record, max_rows)
@@ -104,8 +109,8 @@ class TurnView:
 
     def _finished(self, event: ToolFinished, record: TurnRecord, max_rows: int) -> None:
         record.finished.append(event)
-        told = any(start.call_id == event.call_id and start.verdict is Verdict.DENY for start in record.started)
-        if event.outcome is ToolOutcome.DENIED and told and not event.notice:
+        told = [start.sentence for start in record.started if start.call_id == event.call_id]
+        if event.outcome is ToolOutcome.DENIED and told and event.notice in {"", *told}:
             return  # the panel has said so already
         self._print(finished_rows(event, self._screen.looks, self._screen.size.columns, max_rows=max_rows))
 
