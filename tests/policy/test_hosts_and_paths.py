@@ -126,6 +126,16 @@ def test_globs_are_not_exponential():
     assert not glob_path("/" + "**/a/" * 60 + "b", "/a" * 1000)
 
 
+_paths = st.lists(st.sampled_from(["a", "A", "b", "\u00e9", "e\u0301"]), max_size=4).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(_paths, st.lists(_paths, max_size=3).map(tuple))
+def test_shadowing_is_being_inside_after_folding(path, roots):
+    assert shadowed_by_any(path, roots) is any(inside(fold(path), fold(root)) for root in roots)
+
+
 @given(st.text(max_size=30))
 def test_folding_is_idempotent(text):
     assert fold(fold(text)) == fold(text)

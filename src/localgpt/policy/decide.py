@@ -231,7 +231,7 @@ def _is_protected(table: Table, scope: Scope, path: str) -> bool:
         _beneath(path, scope.project), table.protected_names
     ):
         return True
-    return paths.shadowed_by_any(path, (f"{scope.workspace}/{name}" for name in table.workspace_protected))
+    return paths.shadowed_by_any(path, tuple(f"{scope.workspace}/{name}" for name in table.workspace_protected))
 
 
 def _beneath(path: str, root: str) -> str:

@@ -7,7 +7,8 @@ systems do so too; what *allows* compares exactly.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 _MAX_PATH = 4096
@@ -34,10 +35,10 @@ def inside_any(path: str, roots: Iterable[str]) -> bool:
     return any(inside(path, root) for root in roots)
 
 
-def shadowed_by_any(path: str, roots: Iterable[str]) -> bool:
+def shadowed_by_any(path: str, roots: tuple[str, ...]) -> bool:
     """As `inside_any`, but without regard to case and composition: for what denies."""
-    folded = fold(path)
-    return any(inside(folded, fold(root)) for root in roots)
+    folded = _folded_roots(roots)
+    return any(ancestor in folded for ancestor in _ancestors(fold(path)))
 
 
 @lru_cache(maxsize=4096)
@@ -46,14 +47,42 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def has_name(path: str, names: Iterable[str], *, but_not: Iterable[str] = ()) -> bool:
+def has_name(path: str, names: tuple[str, ...], *, but_not: tuple[str, ...] = ()) -> bool:
     """Whether any part of `path` matches one of the name globs and none of the exceptions, without regard to case."""
-    patterns, exceptions = [fold(name) for name in names], [fold(name) for name in but_not]
-    return any(
-        any(glob_part(pattern, part) for pattern in patterns)
-        and not any(glob_part(pattern, part) for pattern in exceptions)
-        for part in fold(path).split("/")
-    )
+    wanted, exceptions = _names(names), _names(but_not)
+    return any(wanted.match(part) and not exceptions.match(part) for part in fold(path).split("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Name globs, folded; plain names apart, because most are plain."""
+
+    plain: frozenset[str]
+    globs: tuple[str, ...]
+
+    def match(self, part: str) -> bool:
+        return part in self.plain or any(glob_part(glob, part) for glob in self.globs)
+
+
+@lru_cache(maxsize=64)
+def _names(names: tuple[str, ...]) -> _Names:
+    folded = {fold(name) for name in names}
+    globs = {name for name in folded if "*" in name or "?" in name}
+    return _Names(frozenset(folded - globs), tuple(sorted(globs)))
+
+
+@lru_cache(maxsize=64)
+def _folded_roots(roots: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(fold(root) for root in roots if is_resolved(root))
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    """`path` itself and every directory above it."""
+    yield path
+    while (slash := path.rfind("/")) > 0:
+        path = path[:slash]
+        yield path
+    yield "/"
 
 
 def glob_path(pattern: str, path: str) -> bool:

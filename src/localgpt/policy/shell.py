@@ -146,7 +146,7 @@ class _Reader:
             elif char in " \t\r" or _OPERATORS.match(self._text, self._at):
                 break
             else:
-                known &= char not in _GLOB and not (char == "{" and self._is_brace())
+                known = known and char not in _GLOB and not (char == "{" and self._is_brace())
                 pieces.append(char)
                 self._at += 1
         self._assigned = _ASSIGNMENT.match(self._text, start) is not None
