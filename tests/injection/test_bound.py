@@ -150,6 +150,7 @@ BENIGN = {
     "table": "│ a │ b │\n├───┼───┤\n| x | y |\n",
     "shell": "cat <<EOF | grep -v '[a-z]' > out 2>&1 && echo \"$?\"; [ -f x ] || exit 1",
     "diff": "@@ -1,3 +1,3 @@\n-<old>\n+<new>\n",
+    "svg and maven": '<mask id="m"><rect/></mask2><parameter><tools><human>[args] [-h] [SEP]',
     "yaml": "key: [a, b]\nargs: {x: <<: *base}\n",
 }
 

@@ -7,6 +7,7 @@ together. The user's own words of this turn are never shortened: when they do no
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
@@ -20,6 +21,7 @@ from localgpt.wire import ChatMessage, Role, ToolCall, ToolDeclaration, ToolMode
 INTERRUPTED: Final = "interrupted: this call has no result, because the run ended before it came"
 _TRIMMED: Final = "[an older output of {} characters, left out to save space; call the tool again if you need it]"
 _DROPPED: Final = "[the earlier part of this conversation, {} messages, was left out to save space]\n\n"
+_BAD_NAME: Final = re.compile("[^A-Za-z0-9_-]")  #: what providers refuse in the name of a tool
 _KEPT_WHOLE: Final = 400  #: characters of an output that is not worth leaving out
 _PER_MESSAGE: Final = 4  #: tokens of a chat template around each message
 
@@ -220,13 +222,17 @@ def _shrink_last(turns: list[list[Part]], room: int) -> None:
     kept = sum(estimate(text) for _, text in large) - over
     for i, text in large:
         chars = max(_KEPT_WHOLE, kept * 3 // len(large) - 200)  # 3 bytes a token to be safe, 200 for marker and wrapper
-        shorter = bound(_inner(text), source="shortened", max_chars=chars).text
+        shorter = bound(_inner(text), source=_source(text), max_chars=chars).text
         if len(shorter) < len(text):
             turn[i] = turn[i].instead(text, shorter, bound_again=True)
 
 
 def _inner(bounded: str) -> str:
     return bounded.partition("\n")[2].rpartition("\n")[0]
+
+
+def _source(bounded: str) -> str:
+    return bounded.partition("\n")[0].partition(' source="')[2].partition('"')[0]
 
 
 # --- one entry ----------------------------------------------------------------------------------------------------
@@ -236,7 +242,10 @@ def _harmless(entry: Entry) -> Entry:
     """What a model repeats and a notice quotes may hold control tokens of foreign text: they are written as none."""
     if entry.role is Role.USER:
         return entry
-    calls = tuple(replace(c, arguments_json=neutralise(c.arguments_json)[0]) for c in entry.tool_calls)
+    calls = tuple(
+        ToolCall(c.id, _BAD_NAME.sub("_", c.name)[:64] or "_", neutralise(c.arguments_json)[0])
+        for c in entry.tool_calls
+    )
     text = neutralise(entry.text)[0] if entry.role is Role.ASSISTANT else entry.text
     return replace(entry, text=text, tool_calls=calls, notice=neutralise(clean(entry.notice))[0])
 

@@ -15,20 +15,20 @@ from typing import Final
 from localgpt.injection.folding import fold, lower, table
 
 _ANGLE: Final = (
-    "s|unk|pad|bos|eos|mask|sep|cls"  # Llama 1 and 2, Mistral, T5 and most SentencePiece vocabularies
+    "s|unk|pad|bos|eos|mask"  # Llama 1 and 2, Mistral, T5 and most SentencePiece vocabularies
     "|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|unused[0-9]{1,4}"  # Gemma
     "|bos_token|eos_token|pad_token|unk_token"  # Command
     "|sop|eop"  # GLM
-    "|think|tool_call|tool_calls|tool_response|tools|tool_result|tool_results"  # Qwen, DeepSeek, Hermes
-    "|function_calls|function_results|invoke|parameter|antml:[a-z_]{1,32}"  # Claude
+    "|think|tool_call|tool_calls|tool_response"  # Qwen, DeepSeek, Hermes
+    "|function_calls|function_results|antml:[a-z_]{1,32}"  # Claude
     "|extra_id_[0-9]{1,4}|special_[0-9]{1,5}|seed:[a-z_]{1,32}"  # T5, Nemotron, Seed
-    "|system|human|assistant"
+    "|system"  # no family's token, but the first LocalGPT stripped it
 )
 _HALF: Final = "turn|tool|tool_call|tool_response|channel|image|audio|video|think"  # Gemma 4: <|turn> and <turn|>
 _SQUARE: Final = (
     "/?INST|/?inst|/?SYSTEM_PROMPT|/?AVAILABLE_TOOLS|/?TOOL_CALLS|/?TOOL_RESULTS|/?TOOL_CONTENT"  # Mistral
     "|/?MODEL_SETTINGS|/?THINK|ARGS|CALL_ID|IMG|IMG_BREAK|IMG_END|PREFIX|SUFFIX|MIDDLE|BEGIN_AUDIO|AUDIO|TRANSCRIBE"
-    "|CONTROL_[0-9]{1,4}|BOS|EOS|PAD|UNK|gMASK|sMASK|MASK|CLS|SEP"  # Mistral, Kimi, GLM, BERT
+    "|CONTROL_[0-9]{1,4}|BOS|EOS|PAD|UNK|gMASK|sMASK|MASK"  # Mistral, Kimi, GLM
     r"|\|[A-Za-z_]{1,32}\|"  # EXAONE
 )
 
