@@ -1,7 +1,9 @@
 """Entries: one spelling, closed kinds, every field typed; no way to smuggle text in."""
 
 import json
+import re
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +143,14 @@ def test_another_spelling_is_no_entry(malleate):
     assert changed != line
     with pytest.raises(EntryCorrupted):
         decode_entry(changed.encode())
+
+
+def test_the_specification_lists_exactly_these_kinds():
+    text = (Path(__file__).parents[2] / "docs" / "spec" / "audit-log.md").read_text("utf-8")
+    written = dict(re.findall(r"^\| `([a-z.]+)` \| (`.*) \|$", text, re.MULTILINE))
+    assert {kind: row for kind, row in written.items() if kind in KINDS} == {
+        kind: ", ".join(
+            f"`{name}` {field_type}{'' if name in known.required else '?'}" for name, field_type in known.types.items()
+        )
+        for kind, known in KINDS.items()
+    }
