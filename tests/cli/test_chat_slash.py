@@ -132,3 +132,15 @@ def test_clear() -> None:
 def test_multiline() -> None:
     ran = Ran("/multiline", "/multiline")
     assert ran.lines == ["Alt-Enter sends, Enter begins a new line", "Enter sends"]
+
+
+def test_the_session_one_is_in_is_not_opened_again() -> None:
+    here = replace(SUMMARY, session_id=STATUS.session_id)
+    sessions = ScriptedSessions(known=[here])
+    assert Ran(f"/resume {STATUS.session_id}", sessions=sessions).text == "this is the session you are in"
+    assert sessions.opened == []
+
+
+def test_models_marks_the_current_one_by_its_whole_name() -> None:
+    sessions = ScriptedSessions(names=("embedded/smollm2", "ollama/x"))
+    assert Ran("/models", sessions=sessions).lines == ["* embedded/smollm2", "  ollama/x"]

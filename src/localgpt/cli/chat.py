@@ -154,13 +154,12 @@ def _reader(chat: Chat, state: State, *, at_terminal: bool) -> Reader:
     from localgpt.cli.terminal.editor import Editor
     from localgpt.cli.terminal.slash import offered
 
-    editor = Editor(
+    return Editor(
         state.paths.state_dir / "chat-history",
         Offers(Path.cwd(), offered(), chat.sessions.models),
         lambda: status_parts(chat.session.status()),
+        on_ready=lambda: _import_in_background("localgpt.cli.terminal.markdown"),  # while the user types
     )
-    _import_in_background("localgpt.cli.terminal.markdown")  # while the user types
-    return editor
 
 
 def _import_in_background(module: str) -> None:

@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.input import Input
 from prompt_toolkit.input.defaults import create_input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
@@ -74,9 +72,9 @@ class Editor:
         offers: Offers,
         toolbar: Callable[[], list[tuple[str, str]]],
         *,
-        terminal_input: Input | None = None,
-        terminal_output: Output | None = None,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_ready` is called once, when the first prompt is on the screen."""
         self.multiline = False
         self._pastes = Pastes()
         self._toolbar = toolbar
@@ -92,9 +90,11 @@ class Editor:
             prompt_continuation=lambda width, _line, _wrapped: " " * (width - 2) + "· ",
             style=_STYLE,
             reserve_space_for_menu=4,
-            input=terminal_input or create_input(sys.stdin),
-            output=terminal_output or _Unasking.from_pty(sys.stdout),
+            input=create_input(sys.stdin),
+            output=_Unasking.from_pty(sys.stdout),
         )
+        self._on_ready: Callable[[], None] | None = on_ready
+        self._session.app.after_render += self._rendered
 
     def read(self) -> Typed:
         """Read one input.
@@ -105,6 +105,11 @@ class Editor:
         """
         text = clean(self._session.prompt([("class:prompt", "> ")]))
         return Typed(text, self._pastes.attachments(text))
+
+    def _rendered(self, _app: Application[str]) -> None:
+        ready, self._on_ready = self._on_ready, None
+        if ready is not None:
+            ready()
 
     def _bottom(self) -> StyleAndTextTuples:
         parts: StyleAndTextTuples = []

@@ -93,6 +93,8 @@ def _resume(talk: Talk, argument: str) -> Next:
     matching = [entry.session_id for entry in talk.sessions.earlier() if entry.session_id.startswith(argument)]
     if not argument or not matching:
         say(talk, "which one? /resume ID; /sessions lists them", Ink.WARN)
+    elif matching == [talk.session.status().session_id]:
+        say(talk, "this is the session you are in")
     elif len(matching) > 1:
         say(talk, f"{len(matching)} sessions begin with {escape_line(argument, 40)}: type more of it", Ink.WARN)
     else:
@@ -133,9 +135,10 @@ def _model(talk: Talk, argument: str) -> Next:
 
 
 def _models(talk: Talk, _argument: str) -> Next:
-    current = talk.session.status().model
+    status = talk.session.status()
+    current = {status.model, f"{status.provider}/{status.model}"}
     for name in talk.sessions.models():
-        say(talk, f"{'*' if name == current else ' '} {escape_line(name)}")
+        say(talk, f"{'*' if name in current else ' '} {escape_line(name)}")
     return Next.GO_ON
 
 
