@@ -77,7 +77,7 @@ def test_foreign_bytes_are_an_error_and_nothing_else(data: bytes):
     ],
 )
 def test_a_frame_with_a_wrong_field_is_refused(change: dict[str, canon.Json]):
-    frame = {"type": "AgentReady", "turns": 1, "warning": ""} | change
+    frame: dict[str, canon.Json] = {"type": "AgentReady", "turns": 1, "warning": "", **change}
     with pytest.raises(WireError):
         wire.decode(canon.encode(frame))
 

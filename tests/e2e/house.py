@@ -121,7 +121,7 @@ class House:
     ) -> Iterator[Terminal]:
         """Run the installed command in a terminal; it is ended when the block ends."""
         argv = [*prefix, *command(), *arguments]
-        child = pexpect.spawn(
+        child: pexpect.spawn[bytes] = pexpect.spawn(
             argv[0],
             argv[1:],
             cwd=str(self.project),

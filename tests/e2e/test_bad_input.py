@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.house import House, command
 from tests.e2e.test_chat import scripted, start
-from tests.gateway.scripted_server import Answer, ScriptedServer, running
+from tests.gateway.scripted_dialects import Answer
+from tests.gateway.scripted_server import ScriptedServer, running
 
 pytestmark = pytest.mark.e2e
 ROOT = os.geteuid() == 0
@@ -259,7 +260,7 @@ ESCAPES = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[31mred\x1b]8;;http://evil\x07link\x
 
 def test_escape_sequences_of_a_model_and_of_a_command_never_reach_the_terminal(house: House):
     (house.project / "evil\x1b[2J.txt").write_text(ESCAPES)
-    script = [
+    script: list[Answer] = [
         {
             "text": f"look {ESCAPES}",
             "tool_calls": [{"name": "shell", "arguments": {"command": "cat evil*; ls; # \x1b[2J\u202e"}}],

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.house import ATTACK, SECRET, House, Terminal
 from tests.gateway.model_fixture import model_file
+from tests.gateway.scripted_dialects import Answer
 from tests.gateway.scripted_server import running
 
 pytestmark = pytest.mark.e2e
@@ -51,9 +52,11 @@ def scripted(house: House, base_url: str) -> None:
     )
 
 
-def calls(*commands: str) -> list[dict[str, object]]:
+def calls(*commands: str) -> list[Answer]:
     """A script in which the model calls the shell, once for each command, and then says so."""
-    asked = [{"tool_calls": [{"name": "shell", "arguments": {"command": command}}]} for command in commands]
+    asked: list[Answer] = [
+        {"tool_calls": [{"name": "shell", "arguments": {"command": command}}]} for command in commands
+    ]
     return [*asked, {"text": "That is all I know."}]
 
 

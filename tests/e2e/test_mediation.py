@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e.house import House
 from tests.e2e.test_chat import scripted, start
+from tests.gateway.scripted_dialects import Answer
 from tests.gateway.scripted_server import running
 
 pytestmark = [
@@ -180,7 +181,7 @@ def test_every_effect_has_an_earlier_entry(tmp_path: Path):
     trace = tmp_path / "trace"
     outside = house.home / "outside"
     outside.mkdir()
-    script = [
+    script: list[Answer] = [
         {"tool_calls": [{"name": "shell", "arguments": {"command": "echo made > made.txt; cat made.txt | wc -c"}}]},
         {"tool_calls": [{"name": "write_file", "arguments": {"path": "notes.txt", "content": "hello"}}]},
         {"tool_calls": [{"name": "write_file", "arguments": {"path": str(outside / "x"), "content": "no"}}]},

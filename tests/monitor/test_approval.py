@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_session_counts_for_the_same_call(tmp_path: Path):
         {"content": b"other"},
     ],
 )
-def test_any_other_part_makes_it_another_call(tmp_path: Path, change: dict[str, object]):
+def test_any_other_part_makes_it_another_call(tmp_path: Path, change: dict[str, Any]):
     assert replace(call(tmp_path), **change).digest() != call(tmp_path).digest()
 
 

@@ -29,7 +29,7 @@ from localgpt.monitor.runtime import NoSuchSession, Runtime, Setup
 from localgpt.monitor.session import Session
 from localgpt.policy import PolicyStore, starter_document
 from localgpt.wire import ToolOutcome, TurnReason
-from tests.gateway.scripted_server import Answer as Said
+from tests.gateway.scripted_dialects import Answer as Said
 from tests.gateway.scripted_server import ScriptedServer, running
 
 
