@@ -48,7 +48,8 @@ def test_a_spelling_with_spaces_is_refused(value):
 @pytest.mark.parametrize(
     "data",
     [
-        b'{"a":1,"a":1}', b'{"a":1,"a":2}', b"NaN", b"1.0", b"-0", b"1e3", b'"\\u0041"', b'{"b":1,"a":2}', b"[1,]", b"\xff",
+        b'{"a":1,"a":1}', b'{"a":1,"a":2}', b"NaN", b"1.0", b"-0", b"1e3", b'"\\u0041"', b'{"b":1,"a":2}',
+        b"[1,]", b"\xff",
         b"",
         b"9007199254740992", b'{"\xc3\xa9":1}', b"[" * 100 + b"]" * 100, b"[" * 100_000, b'"\\ud800"',
     ],
