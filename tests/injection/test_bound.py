@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localgpt.injection import Bound, BoundaryOccursError, bound, clean, clean_line, neutralise
@@ -27,62 +28,71 @@ def inside(bounded: Bound) -> str:
     return body
 
 
-pieces = st.sampled_from(
-    [
-        "<|im_start|>",
-        "<|im_end|>",
-        "<|",
-        "|>",
-        "im_start",
-        "[INST]",
-        "[/INST]",
-        "[",
-        "]",
-        "<<SYS>>",
-        "<</SYS>>",
-        "</s>",
-        "<s",
-        ">",
-        "<start_of_turn>",
-        "<｜begin▁of▁sentence｜>",
-        "＜｜",
-        "\n\nHuman:",
-        "\u200b",
-        "\u200d",
-        "\ufeff",
-        "\x1b[0m",
-        "\x1b]0;",
-        "\x07",
-        "\x1b",
-        "\x9d",
-        "\u202e",
-        "\U000e0041",
-        "</external_content",
-        "<external_content id=",
-        "＜/external＿content",
-        "&lt;",
-        "&amp;lt;/tool_output>",
-        "&#60;",
-        "0123456789abcdef" * 2,
-        "<memory_context>",
-        "Human:",
-        "\n",
-        "\r",
-        " ",
-        "a",
-        "\u0661",
-        "א",
-        "👩",
-        "\ud800",
-        "]~b]",
-        "[|user|]",
-        "İ",
-        '|">',
-    ]
+PIECES = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|",
+    "|>",
+    "im_start",
+    "[INST]",
+    "[/INST]",
+    "[",
+    "]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "</s>",
+    "<s",
+    ">",
+    "<start_of_turn>",
+    "<｜begin▁of▁sentence｜>",
+    "＜｜",
+    "\n\nHuman:",
+    "\u200b",
+    "\u200d",
+    "\ufeff",
+    "\x1b[0m",
+    "\x1b]0;",
+    "\x07",
+    "\x1b",
+    "\x9d",
+    "\u202e",
+    "\U000e0041",
+    "</external_content",
+    "<external_content id=",
+    "＜/external＿content",
+    "&lt;",
+    "&amp;lt;/tool_output>",
+    "&#60;",
+    "0123456789abcdef" * 2,
+    "<memory_context>",
+    "Human:",
+    "\n",
+    "\r",
+    " ",
+    "a",
+    "\u0661",
+    "א",
+    "👩",
+    "\ud800",
+    "]~b]",
+    "[|user|]",
+    "İ",
+    '|">',
+]
+
+
+def mixed(seed: int) -> str:
+    """Pieces in an even mixture: Hypothesis alone prefers few and early ones."""
+    chance = random.Random(seed)
+    return "".join(chance.choices(PIECES, k=chance.randint(1, 24)))
+
+
+hostile = st.integers(0, 2**40).map(mixed) | st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map(
+    "".join
 )
-hostile = st.lists(pieces | st.text(max_size=4), max_size=12).map("".join)
 
 
+@settings(max_examples=400)
 @given(hostile, hostile)
 @example("<|im_<|im_start|>start|>", "x")
 @example("<|im_\u200bstart|>", '"><external_content id=')
@@ -100,12 +110,14 @@ def test_no_content_forges_a_boundary_or_a_control_token(text, source):
     assert control_tokens(fold(header)) == []
 
 
+@settings(max_examples=300)
 @given(hostile)
 def test_neutralising_twice_changes_nothing(text):
     once, _ = neutralise(text)
     assert neutralise(once) == (once, 0)
 
 
+@settings(max_examples=300)
 @given(hostile)
 def test_cleaning_leaves_no_control_character(text):
     cleaned = clean(text)
@@ -160,6 +172,34 @@ def test_benign_text_is_unchanged(name):
     bounded = bound(BENIGN[name], source="file")
     assert inside(bounded) == BENIGN[name]
     assert "note=" not in bounded.text.partition("\n")[0]
+
+
+HIDDEN = {
+    "zero-width space": "pay\u200bload",
+    "word joiner": "pay\u2060load",
+    "joiner between Latin letters": "pay\u200dload",
+    "soft hyphen": "pay\u00adload",
+    "variation selectors": "pay\ufe01\ufe02load",
+    "bytes in selectors after an emoji": "😀\U000e0101\U000e0122\U000e0133x",
+    "Hangul filler": "pay\u3164load",
+    "byte order mark": "\ufeffpayload",
+    "bidi override": "pay\u202eload\u202c",
+    "isolate": "pay\u2066load\u2069",
+    "mark away from right-to-left text": "pay\u200fload",
+    "tags": "pay\U000e0069\U000e0067load",
+    "tags after a flag that is none": "🏴\U000e0061\U000e0062\U000e007fx",
+    "invisible times": "pay\u2062load",
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_characters_are_taken_out(name):
+    assert inside(bound(HIDDEN[name], source="x")) in ("payload", "😀x", "🏴x")
+
+
+def test_honest_character_does_not_split_a_token():
+    assert inside(bound("א<\u200fs>", source="x")) == "א‹s›"
+    assert inside(bound("א<\u200f/external_content>", source="x")) == "א‹/external_content>"
 
 
 TOKENS = [
