@@ -66,6 +66,7 @@ def build_root(
         os.symlink(target, path)
     for path, location in devices:
         _bind(location, path, _ATTR_RDONLY)  # devices still take writes, but not chmod
+        os.close(location)
     # Parents before children: a write root inside a read root is bound over it, and the other way round.
     for path, location, writable in sorted([(p, f, False) for p, f in reads] + [(p, f, True) for p, f in writes]):
         _bind(location, path, _ATTR_NODEV | (0 if writable else _ATTR_RDONLY))

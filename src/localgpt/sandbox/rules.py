@@ -100,13 +100,28 @@ _SHARED_HOST: Final = (
 )  # fmt: skip
 
 _SIGNAL_BY_PID: Final = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
-# Without a pid namespace the zygote is a process like any other: nobody may signal it or everybody.
+_EVERYBODY: Final = 0xFFFF_FFFF
+COOKIE: Final = ("cookie2", "cookie3", "cookie4", "cookie5")
+
+
+def _unless_cookie(rule: Rule) -> tuple[Rule, ...]:
+    """`rule`, but not for whoever knows 128 random bits: the zygote, in arguments that kill() does not have."""
+    return tuple(
+        Rule(rule.calls, rule.error, (*rule.where, Where(index, Test.DIFFERS, slot)))
+        for index, slot in enumerate(COOKIE, start=2)
+    )
+
+
+# Without a pid namespace the zygote is a process like any other: nobody may signal it or everybody, except that it ends
+# a command by kill(-1), which Landlock's scope keeps inside: atomic, where a walk over /proc loses against a fork bomb.
 _SPARE_ZYGOTE: Final = (
-    *(Rule(_SIGNAL_BY_PID, where=_when(0, Test.EQUAL, slot)) for slot in ("zygote", "-zygote", 0xFFFF_FFFF)),
+    *(Rule(_SIGNAL_BY_PID, where=_when(0, Test.EQUAL, slot)) for slot in ("zygote", "-zygote")),
+    Rule(_SIGNAL_BY_PID[1:], where=_when(0, Test.EQUAL, _EVERYBODY)),
+    *_unless_cookie(Rule(("kill",), where=_when(0, Test.EQUAL, _EVERYBODY))),
     Rule(("tgkill", "rt_tgsigqueueinfo"), where=_when(1, Test.EQUAL, "zygote")),
     Rule(("pidfd_send_signal",)),
 )
-_NO_SIGNALS: Final = (Rule((*_SIGNAL_BY_PID, "pidfd_send_signal")),)
+_NO_SIGNALS: Final = (Rule((*_SIGNAL_BY_PID[1:], "pidfd_send_signal")), *_unless_cookie(Rule(("kill",))))
 
 
 def command_rules(*, namespaces: bool, signals_scoped: bool) -> tuple[Rule, ...]:

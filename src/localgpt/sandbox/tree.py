@@ -14,6 +14,10 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the zygote does not load `collections.abc` for a name in an annotation
+    from collections.abc import Callable
+
 SIGKILL = 9
 SIGSTOP = 19
 _PAUSE_S = 0.001
@@ -39,8 +43,8 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in found if not _is_dead(pid)]
 
 
-def end_descendants(root: int, within_s: float = 10.0) -> list[int]:
-    """Kill everything beneath `root`, reap what is our own child, and return who is left, stuck in the kernel.
+def end_descendants(root: int, kill: Callable[[int, int], object] = os.kill, within_s: float = 10.0) -> list[int]:
+    """Kill everything beneath `root` and return who is left, stuck in the kernel. Zombies stay for their parent.
 
     Stopped first and killed then: a stopped process cannot fork, so the rounds over a tree that grows while it is read
     come to an end.
@@ -50,29 +54,19 @@ def end_descendants(root: int, within_s: float = 10.0) -> list[int]:
     while True:
         alive = descendants(root)
         fresh = [pid for pid in alive if pid not in stopped]
-        _signal_all(fresh, SIGSTOP)
+        _signal_all(kill, fresh, SIGSTOP)
         stopped.update(fresh)
         if not fresh:
-            _signal_all(alive, SIGKILL)
-            reap_all()
+            _signal_all(kill, alive, SIGKILL)
             if not alive or time.monotonic() > deadline:
                 return alive
             time.sleep(_PAUSE_S)
 
 
-def reap_all() -> None:
-    """Collect every child that is dead now."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
-
-
-def _signal_all(pids: list[int], number: int) -> None:
+def _signal_all(kill: Callable[[int, int], object], pids: list[int], number: int) -> None:
     for pid in pids:
         try:
-            os.kill(pid, number)
+            kill(pid, number)
         except OSError:
             continue
 

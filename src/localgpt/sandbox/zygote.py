@@ -33,6 +33,7 @@ _TICK_MS = 100
 _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
 _MSG_CMSG_CLOEXEC = 0x4000_0000
 _RESERVED_PIDS = 300
+_SCOPED_SINCE = 6  # Landlock ABI
 _CHUNK = 1 << 16
 
 
@@ -46,9 +47,9 @@ def main(control_fd: int, lifeline_fd: int) -> None:
     try:
         if setup["namespaces"]:
             _enter_user_and_pid_namespace()
-        else:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         pid = os.fork()
+        if not setup["namespaces"]:  # both: the warden inherits the tree of a zygote that dies
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     except OSError as error:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
@@ -65,7 +66,7 @@ def main(control_fd: int, lifeline_fd: int) -> None:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
     _reply(control, READY, os.getpid(), report)
-    _serve(control, namespaces=setup["namespaces"])
+    _serve(control, setup)
 
 
 def _guard(zygote: int, lifeline_fd: int) -> None:
@@ -91,10 +92,12 @@ def _enter_user_and_pid_namespace() -> None:
 
 def _confine(setup: dict) -> str:  # type: ignore[type-arg]
     """Give up everything the plan does not grant, try to get it back, and return what the attempts found."""
+    setup["cookie"] = struct.unpack("=4i", os.urandom(16))
+    values = {f"cookie{index}": word for index, word in enumerate(setup["cookie"], start=2)}
+    values |= {"zygote": os.getpid(), "-zygote": -os.getpid()}
     code = bytearray(setup["code"])
     for name, offset in setup["slots"]:
-        own = os.getpid() if name == "zygote" else -os.getpid()
-        struct.pack_into("=i", code, offset, own)
+        struct.pack_into("=i", code, offset, values[name])
     grants = _enter_view(setup) if setup["namespaces"] else _open_grants(setup)
     _set_limits(setup)
     kernel.drop_capabilities()
@@ -167,7 +170,7 @@ def _namespaces() -> dict[str, str]:
     return {name: os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "mnt", "net", "ipc")}
 
 
-def _serve(control: _socket.socket, *, namespaces: bool) -> None:
+def _serve(control: _socket.socket, setup: dict) -> None:  # type: ignore[type-arg]
     while True:
         payload, fds = _receive(control)
         if not payload:
@@ -181,7 +184,7 @@ def _serve(control: _socket.socket, *, namespaces: bool) -> None:
         except OSError as error:
             _reply(control, kind, error.errno or 0, error.strerror or "")
         else:
-            status = _wait(control, pid, namespaces=namespaces)
+            status = _wait(control, pid, setup)
             _reply(control, DONE, status, "")
         for fd in fds:
             os.close(fd)
@@ -211,7 +214,7 @@ def _search(name: bytes, path: bytes) -> bytes:
     raise FileNotFoundError(2, "No such file or directory")
 
 
-def _wait(control: _socket.socket, pid: int, *, namespaces: bool) -> int:
+def _wait(control: _socket.socket, pid: int, setup: dict) -> int:  # type: ignore[type-arg]
     """Wait for the command or for the order to end it; return its wait status when nobody of its tree is left."""
     pidfd = os.pidfd_open(pid)
     poll = select.poll()
@@ -221,11 +224,11 @@ def _wait(control: _socket.socket, pid: int, *, namespaces: bool) -> int:
     while status is None:
         for fd, _ in poll.poll(_TICK_MS):
             if fd == control.fileno() and not _receive(control)[0]:
-                os.kill(pid, _SIGKILL)
+                _kill_all(setup)
                 poll.unregister(control)
         status = _reap(pid)
     os.close(pidfd)
-    _end_rest(namespaces=namespaces)
+    _end_rest(setup)
     return status
 
 
@@ -244,19 +247,33 @@ def _reap(pid: int) -> int | None:
     return status
 
 
-def _end_rest(*, namespaces: bool) -> None:
+def _end_rest(setup: dict) -> None:  # type: ignore[type-arg]
     """End background processes. As pid 1, or as a subreaper, having no child means having no descendant."""
     while True:
         try:
             if os.waitpid(-1, os.WNOHANG)[0]:
                 continue
+            _kill_all(setup)
+            os.waitpid(-1, 0)
         except ChildProcessError:
             return
-        if namespaces:
+
+
+def _kill_all(setup: dict) -> None:  # type: ignore[type-arg]
+    """Kill every process of the sandbox but this one.
+
+    With a pid namespace or Landlock's signal scope one call reaches all of them, atomically, and nobody else. With
+    neither, the tree is walked.
+    """
+    try:
+        if setup["namespaces"]:
             os.kill(-1, _SIGKILL)
-            os.waitpid(-1, 0)
-        elif tree.end_descendants(os.getpid()):
+        elif setup["abi"] >= _SCOPED_SINCE:
+            kernel.call("kill", -1, _SIGKILL, *setup["cookie"])
+        elif tree.end_descendants(os.getpid(), lambda pid, number: kernel.call("kill", pid, number, *setup["cookie"])):
             os._exit(1)  # somebody sticks in the kernel: the warden and the runtime take over
+    except ProcessLookupError:
+        pass
 
 
 def _receive(control: _socket.socket) -> tuple[bytes, list[int]]:
