@@ -127,7 +127,7 @@ class Chooser:
             self._screen.write(_CLEAR_LINE if self._screen.looks.moves else "\n")
         self._painted = size = self._screen.size
         rows = self._page(size.columns)
-        self._fits = len(rows) + _FOOTER_ROWS <= size.rows
+        self._fits = len(rows) + _FOOTER_ROWS <= size.rows and not self._screen.is_too_narrow
         if self._fits:
             self._screen.print(*rows)
         else:
@@ -141,6 +141,8 @@ class Chooser:
     def _hint(self, needed: int, size: Size) -> str:
         if self._fits:
             return ""
+        if self._screen.is_too_narrow:
+            return self._screen.ink("window too narrow: cannot be approved", Ink.BAD)
         words = f"does not fit ({needed} rows, the screen has {size.rows}): cannot be approved; v shows all"
         return self._screen.ink(clip(words, size.columns - 1), Ink.BAD)
 

@@ -122,6 +122,11 @@ class Screen:
         size = self._size()
         return Size(max(MIN_WIDTH, size.columns), max(2, size.rows))
 
+    @property
+    def is_too_narrow(self) -> bool:
+        """Whether rows are laid out wider than the terminal is, so that it wraps them."""
+        return self._size().columns < MIN_WIDTH
+
     def ink(self, text: str, ink: Ink) -> str:
         return self.looks.ink(text, ink)
 
