@@ -117,6 +117,10 @@ def test_an_allow_lowers_an_ask_and_never_a_deny():
     assert decide(policy(*everything), Flow(), untrusted).code == "write.untrusted-project"
 
 
+def test_a_builtin_deny_keeps_its_code_when_a_rule_denies_too():
+    assert decided([rule("deny", "read", "**/*")], ReadPath("/home/u/.ssh/id_rsa")).code == "read.secret"
+
+
 def test_a_deny_beats_an_allow_in_any_order():
     both = [rule("allow", "connect", "*"), rule("deny", "connect", "example.org")]
     assert decided(both, Connect("example.org")).code == "rule.deny"

@@ -121,6 +121,14 @@ def test_globs_agree_with_regular_expressions(pattern, text):
     assert glob_part(pattern, text) is (re.fullmatch(expression, text) is not None)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path", "expected"),
+    [("/**/a/**/b", "/a/b/a/c", True), ("/**/a/**/b", "/b/a/c", False), ("/a/**", "/a", True), ("/a/*", "/a", False)],
+)
+def test_double_stars(pattern, path, expected):
+    assert glob_path(pattern, path) is expected
+
+
 def test_globs_are_not_exponential():
     assert not glob_part("*a" * 60 + "b", "a" * 4000)
     assert not glob_path("/" + "**/a/" * 60 + "b", "/a" * 1000)

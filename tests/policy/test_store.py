@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from localgpt.policy import (
     starter_document,
 )
 from localgpt.policy.errors import DocumentError, DocumentUnreadable, NothingToSign, SigningFailed
+from localgpt.policy.files import read_once
 from localgpt.policy.model import strictness
 from tests.policy.support import KEY, flows, request, requests
 from tests.policy.test_manifest import version_1
@@ -336,6 +338,41 @@ def test_changed_notices_an_edit_that_keeps_size_and_time(home):
     home.document.write_bytes(DENY_PUSH.replace(b"push", b"pull"))
     os.utime(home.document, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert store.changed()
+
+
+def test_a_file_too_fresh_to_trust_its_times_is_read_again(tmp_path):
+    """On coarse clocks two writes within a tick leave the same stamp; what was read says otherwise."""
+    path = tmp_path / "file"
+    path.write_bytes(b"new")
+    fresh = read_once(path, 100)
+    assert fresh.is_current(path, 100)
+    assert not replace(fresh, data=b"old").is_current(path, 100)
+    long_ago = replace(fresh, data=b"old", read_at_ns=fresh.read_at_ns + 10**9)
+    assert long_ago.is_current(path, 100)
+
+
+def test_a_slow_reader_does_not_put_an_older_record_back(home, monkeypatch):
+    """One process reads the first signature; another signs again before the first has remembered what it read."""
+    home.sign(DENY_PUSH)
+    slow = home.store()
+    home.snapshot.unlink()
+    home.pin.unlink()
+    real = PolicyStore._recall
+    calls = []
+
+    def recall(self):
+        memory = real(self)
+        calls.append(memory)
+        if len(calls) == 2:
+            monkeypatch.undo()
+            home.sign(DENY_RM)
+        return memory
+
+    monkeypatch.setattr(PolicyStore, "_recall", recall)
+    assert slow.load().state is PolicyState.VALID
+    assert len(calls) == 2
+    home.document.unlink()
+    assert home.load().decide(NOW, RM).code == "rule.deny"
 
 
 def test_changed_notices_another_document_taking_over(home):

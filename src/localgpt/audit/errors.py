@@ -15,14 +15,12 @@ class LogPoisoned(AuditError):  # noqa: N818 -- named after the condition
     """A write or sync failed, or the file was unlinked or replaced: nothing is appended or retried any more."""
 
     code = "audit.poisoned"
-    exit_status = ExitStatus.REFUSED
 
 
 class LogLocked(AuditError):  # noqa: N818 -- named after the condition
     """Another process held the log's lock for longer than an append may take."""
 
     code = "audit.locked"
-    exit_status = ExitStatus.REFUSED
 
 
 class LogFull(LogPoisoned):
@@ -35,7 +33,6 @@ class LogUnopenable(AuditError):  # noqa: N818 -- named after the condition
     """The directory or a file in it cannot be created or opened."""
 
     code = "audit.unopenable"
-    exit_status = ExitStatus.REFUSED
 
 
 class TamperError(AuditError):
