@@ -98,6 +98,11 @@ def test_an_approved_question_stood_on_the_screen_whole(argv: list[str], diff: s
         assert seen[-1][: len(wanted)] == wanted or seen[-1][-len(wanted) - 2 :][: len(wanted)] == wanted
 
 
+def test_in_a_window_too_narrow_for_the_layout_nothing_can_be_approved() -> None:
+    clock = SimClock()
+    assert ask(SimKeyboard(clock, (1.0, "o"), (2.0, "s")), clock, Emulator(12, 400)) is Choice.DENY
+
+
 def test_in_a_real_terminal_keys_typed_ahead_approve_nothing(tmp_path: Path) -> None:
     with Terminal("-m", "tests.cli.scripted_chat", str(tmp_path / "history")) as terminal:
         terminal.wait_for("session abcd")
