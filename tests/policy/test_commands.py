@@ -167,12 +167,13 @@ def test_any_syntax_soup_is_read_or_not_understood(pieces):
 
 # --- against a real shell ---------------------------------------------------------------------------------------
 
+# No token calls `g`: a random function that calls itself would be a fork bomb.
 # Without `&` and `<(...)`: what runs in the background is logged too late to be told apart.
 _TOKENS = [
     "git", "push", "git push", "'git'", '"push"', "g\\it", "pu''sh", "$V", '"$V"', "$G", "ls", "-x", "A=1", "env",
     "eval", "sh -c 'git push'", 'sh -c "git $V"', "command", ";", "&&", "||", "|", "!", "{", ";}", "(", ")", "$(",
     "`", "'", '"', "if true; then", "; fi", "for i in push; do", "; done", "while false; do", "> f", "2>&1",
-    "< /dev/null", ">&2", "<<E\n", "\nE\n", "<<'E'\n", "#", "\n", "\\", "$i", "*", "{git,push}", "f() {", "f",
+    "< /dev/null", ">&2", "<<E\n", "\nE\n", "<<'E'\n", "#", "\n", "\\", "$i", "*", "{git,push}", "g() {",
     "[ a ]", "true", "false", "x=git",
 ]  # fmt: skip
 
