@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localgpt.tools import (
     EditFileCall,
@@ -25,6 +27,7 @@ from localgpt.tools import (
     worker_reply,
     worker_request,
 )
+from localgpt.tools.confined.changing import unified
 from localgpt.tools.files import WORKER_ROOT, WorkerReplyError
 
 
@@ -233,7 +236,7 @@ class TestEdit:
         reply = edit(here / "f", "b", "B")
         assert (here / "f").read_text() == "a\nB\nc\n"
         assert reply.notice == "1 replacement"
-        assert "@@ -1,4 +1,4 @@\n a\n-b\n+B\n c" in reply.diff
+        assert "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n" in reply.diff
 
     def test_ambiguous_is_refused_with_the_lines(self, here):
         (here / "f").write_text("x = 1\ny\nx = 1\n")
@@ -282,6 +285,55 @@ class TestEdit:
         assert reply.diff.count("\n") > 120_000
 
 
+class TestDiff:
+    """The diff of the approval prompt is what `patch` would apply."""
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("", "a\nb\n"),
+            ("a\nb\n", ""),
+            ("a\nb", "a\nb\n"),
+            ("a\nb\n", "a\nb"),
+            ("a\n\n\nb\n", "a\n\nb\n"),
+            ("\n", ""),
+            ("x\n" * 30 + "y\n" + "x\n" * 30, "x\n" * 29 + "z\n" + "x\n" * 20 + "w"),
+            ("".join(f"{i}\n" for i in range(100)), "".join(f"{i}\n" for i in range(3, 104) if i % 17)),
+        ],
+    )
+    def test_applied_to_the_old_file_it_gives_the_new_one(self, here, before, after):
+        (here / "f").write_text(before)
+        diff = send(preview_request(WriteFileCall("f", after), str(here / "f"))).diff
+        assert patched(before, diff) == after
+
+    @given(st.text("ab\n", max_size=60), st.text("ab\n", max_size=60))
+    def test_any_diff_applies(self, before, after):
+        assert patched(before, unified("f", before.encode(), after.encode())) == after
+
+    def test_new_file_has_no_old_lines(self, here):
+        diff = send(preview_request(WriteFileCall("f", "a\nb\n"), str(here / "f"))).diff
+        assert diff.split("\n", 2)[2] == "@@ -0,0 +1,2 @@\n+a\n+b\n"
+
+
+def patched(before: str, diff: str) -> str:
+    """Apply a unified diff, strictly."""
+    source, out, at = before.splitlines(keepends=True), "", 0
+    lines = diff.replace("\n\\ No newline at end of file", "\0").splitlines()[2:]
+    for line in lines:
+        text = line[1:-1] if line.endswith("\0") else line[1:] + "\n"
+        if line.startswith("@@"):
+            start, count = (int(part) for part in line.split()[1][1:].split(","))
+            begin = start - 1 if count else start
+            out += "".join(source[at:begin])
+            at = begin
+        elif line[0] in " -":
+            assert source[at] == text
+            at += 1
+        if line[0] in " +":
+            out += text
+    return out + "".join(source[at:])
+
+
 class TestFind:
     def test_list(self, here):
         (here / "b").mkdir()
@@ -300,7 +352,7 @@ class TestFind:
 
     def test_list_of_a_file_or_nothing(self, here):
         (here / "f").touch()
-        assert run(ListFilesCall(), here / "f").error == "not-folder"
+        assert run(ListFilesCall(), here / "f").text == "f  0"
         assert run(ListFilesCall(), here / "g").error == "not-found"
 
     def test_search_literal_and_regex(self, here):

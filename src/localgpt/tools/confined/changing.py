@@ -140,7 +140,7 @@ def unified(name: str, before: bytes, after: bytes, *, new: bool = False) -> str
     """A unified diff. Equal lines at both ends are set aside first, so that one edit in a long file costs little."""
     from difflib import SequenceMatcher  # noqa: PLC0415 -- reading needs none of it
 
-    a, b = (data.decode("utf-8", "replace").split("\n") for data in (before, after))
+    a, b = _lines(before), _lines(after)
     head = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     tail = 0
     while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
@@ -154,11 +154,25 @@ def unified(name: str, before: bytes, after: bytes, *, new: bool = False) -> str
     out = [f"--- {'/dev/null' if new else 'a/' + name}", f"+++ b/{name}"]
     for group in groups:
         (_, a0, _, b0, _), (_, _, a1, _, b1) = group[0], group[-1]
-        out.append(f"@@ -{skip + a0 + 1},{a1 - a0} +{skip + b0 + 1},{b1 - b0} @@")
+        out.append(f"@@ -{_range(skip + a0, a1 - a0)} +{_range(skip + b0, b1 - b0)} @@")
         for tag, i, j, k, m in group:
             out += [(" " if tag == "equal" else "-") + line for line in a[i:j]]
             out += [] if tag == "equal" else ["+" + line for line in b[k:m]]
     return "\n".join(out) + "\n"
+
+
+def _lines(data: bytes) -> list[str]:
+    lines = data.decode("utf-8", "replace").split("\n")
+    if lines[-1]:
+        lines[-1] += "\n\\ No newline at end of file"
+    else:
+        lines.pop()
+    return lines
+
+
+def _range(before: int, count: int) -> str:
+    """Where a hunk begins and how long it is; an empty one names the line before it."""
+    return f"{before + 1 if count else before},{count}"
 
 
 _DIFF_CELLS: Final = 4_000_000  #: lines times lines that are compared; beyond it the diff is one block

@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import signal
+import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -60,7 +61,11 @@ def _matches(entry: str, relative: str, pattern: str) -> bool:
 
 
 def list_files(request: dict[str, Any]) -> dict[str, Any]:
-    """Names below a folder: "name  SIZE", "name/" or "name -> target"."""
+    """Names below a folder: "name  SIZE", "name/" or "name -> target"; of a file, its own line."""
+    folder, name = parent_of(request["path"])
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        return {"text": f"{_plain(name)}  {found.st_size}", "notice": "this is a file"}
     out: list[str] = []
     for relative, entries, fd in _walk(request["path"], int(request["depth"])):
         wanted = (entry for entry in entries if _matches(entry.name, relative, str(request["pattern"])))
