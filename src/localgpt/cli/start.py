@@ -98,7 +98,7 @@ def start(state: State, options: Options, front: Front) -> Iterator[Started]:
     setup = Setup(state.paths, state.config, state.environ, project, state.agent)
     with Runtime(setup, front) as runtime:
         selection = runtime.choose_model(options.model, front.confirmer)
-        for notice in selection.notices:
+        for notice in (*runtime.warnings(), *selection.notices):
             front.tell(Level.WARNING, notice)
         yield Started(state, runtime, front, use(state, runtime, selection, front.progress))
 

@@ -82,6 +82,14 @@ def resolve(path: str, cwd: Path) -> str:
     return os.path.realpath(cwd / Path(path).expanduser())
 
 
+def _shown(name: str, call: FileCall) -> tuple[str, ...]:
+    """The call as the user sees it; what a change would write is shown once, as its diff."""
+    words = shown_argv(name, call)
+    if not isinstance(call, (WriteFileCall, EditFileCall)):
+        return words
+    return tuple(word for word in words if not word.startswith(("content=", "old_text=", "new_text=")))
+
+
 def _shell() -> str:
     return next((shell for shell in _SHELLS if os.access(shell, os.X_OK)), None) or shutil.which("sh") or "/bin/sh"
 
