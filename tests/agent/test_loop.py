@@ -15,6 +15,7 @@ from localgpt.wire import (
     Message,
     ModelDelta,
     ModelRequest,
+    PeerGone,
     Role,
     StopReason,
     ToolMode,
@@ -28,6 +29,7 @@ from localgpt.wire import (
     Usage,
 )
 from tests.agent.simulated import FOREIGN, call, cancelling, conversation, fails, printed, says, silent, traits
+from tests.agent.test_session import FullDisk
 
 LS = call("shell", '{"command":"ls"}', "c1")
 
@@ -375,3 +377,28 @@ class TestDemoTier:
         schema = chat.monitor.requests[0].schema_json or ""
         assert max(int(n) for n in re.findall(r'"maxLength":(\d+)', schema)) == (1024 - 60) // 3
         assert chat.monitor.requests[0].max_tokens <= 1024
+
+
+def test_full_disk_is_said_at_the_turns_end_and_the_conversation_goes_on(tmp_path):
+    with conversation(tmp_path, says("one"), says("two"), disk=FullDisk(0)) as chat:
+        end = chat.turn("first")
+        assert end.reason is TurnReason.DONE
+        assert "the disk is full); it goes on in memory" in end.message
+        chat.turn("second")
+    assert [m.text for m in chat.monitor.requests[1].messages[1:]] == ["first", "one", "second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_monitor_that_is_gone_leaves_a_session_that_can_go_on(tmp_path):
+    with conversation(tmp_path, says("", LS)) as chat:
+
+        def leave(request: ToolRequest) -> list[Message]:
+            chat.monitor.channel.close()
+            raise PeerGone("left")
+
+        chat.monitor.tool = leave
+        with pytest.raises(PeerGone):
+            chat.loop.run(TurnStart("t1", "go"))
+    with conversation(tmp_path, says("ok"), resume=True) as chat:
+        assert chat.turn("again").reason is TurnReason.DONE
+    assert [m.role for m in chat.monitor.requests[0].messages[1:]] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.USER]
