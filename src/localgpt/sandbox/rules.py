@@ -12,7 +12,7 @@ import stat
 from enum import Enum
 from typing import Final
 
-from localgpt.sandbox.seccomp import Rule, Test, Where
+from localgpt.sandbox.seccomp import Comparison, Rule, Where
 
 _CLONE_NEW_NAMESPACE: Final = 0x7E02_0000
 _O_CREAT: Final = 0x40
@@ -30,19 +30,19 @@ _IOCTLS: Final = (
 )
 
 
-def _when(argument: int, test: Test, value: int | str, mask: int = 0xFFFF_FFFF) -> tuple[Where, ...]:
+def _when(argument: int, test: Comparison, value: int | str, mask: int = 0xFFFF_FFFF) -> tuple[Where, ...]:
     return (Where(argument, test, value, mask),)
 
 
 def _mode_rules() -> tuple[Rule, ...]:
     """Nobody makes a setuid or setgid file: it would outlive the sandbox. The mode counts only when a file is made."""
-    set_id = {index: _when(index, Test.ANY_BIT, _SET_ID) for index in (1, 2, 3)}
+    set_id = {index: _when(index, Comparison.ANY_BIT, _SET_ID) for index in (1, 2, 3)}
     makes = _O_CREAT | _O_TMPFILE
     return (
         Rule(("chmod", "fchmod", "creat", "mkdir", "mknod"), where=set_id[1]),
         Rule(("fchmodat", "fchmodat2", "mkdirat", "mknodat"), where=set_id[2]),
-        Rule(("open",), where=_when(1, Test.ANY_BIT, makes) + set_id[2]),
-        Rule(("openat",), where=_when(2, Test.ANY_BIT, makes) + set_id[3]),
+        Rule(("open",), where=_when(1, Comparison.ANY_BIT, makes) + set_id[2]),
+        Rule(("openat",), where=_when(2, Comparison.ANY_BIT, makes) + set_id[3]),
         Rule(("openat2",), errno.ENOSYS),  # its mode is behind a pointer
     )
 
@@ -66,18 +66,18 @@ _PRIVILEGED: Final = (
 COMMON: Final[tuple[Rule, ...]] = (
     Rule(_PRIVILEGED),
     Rule(("clone3",), errno.ENOSYS),
-    Rule(("clone",), where=_when(0, Test.ANY_BIT, _CLONE_NEW_NAMESPACE)),
-    Rule(("personality",), where=_when(0, Test.DIFFERS, 0) + _when(0, Test.DIFFERS, 0xFFFF_FFFF)),
+    Rule(("clone",), where=_when(0, Comparison.ANY_BIT, _CLONE_NEW_NAMESPACE)),
+    Rule(("personality",), where=_when(0, Comparison.DIFFERS, 0) + _when(0, Comparison.DIFFERS, 0xFFFF_FFFF)),
     # Limits, priorities and placement of anybody but the caller: a pid of 0 is the caller.
     Rule(("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "move_pages",
-          "migrate_pages"), where=_when(0, Test.DIFFERS, 0)),
-    Rule(("setpriority",), where=_when(0, Test.DIFFERS, 0)),  # PRIO_PROCESS is 0
-    Rule(("setpriority",), where=_when(1, Test.DIFFERS, 0)),
-    Rule(("ioprio_set",), where=_when(0, Test.DIFFERS, 1)),  # IOPRIO_WHO_PROCESS is 1
-    Rule(("ioprio_set",), where=_when(1, Test.DIFFERS, 0)),
+          "migrate_pages"), where=_when(0, Comparison.DIFFERS, 0)),
+    Rule(("setpriority",), where=_when(0, Comparison.DIFFERS, 0)),  # PRIO_PROCESS is 0
+    Rule(("setpriority",), where=_when(1, Comparison.DIFFERS, 0)),
+    Rule(("ioprio_set",), where=_when(0, Comparison.DIFFERS, 1)),  # IOPRIO_WHO_PROCESS is 1
+    Rule(("ioprio_set",), where=_when(1, Comparison.DIFFERS, 0)),
     # A descriptor's owner gets signals from the kernel, past every check on kill().
-    *(Rule(("fcntl",), where=_when(1, Test.EQUAL, command)) for command in (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
-    *(Rule(("ioctl",), where=_when(1, Test.EQUAL, request)) for request in _IOCTLS),
+    *(Rule(("fcntl",), where=_when(1, Comparison.EQUAL, command)) for command in (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
+    *(Rule(("ioctl",), where=_when(1, Comparison.EQUAL, request)) for request in _IOCTLS),
     *_mode_rules(),
 )  # fmt: skip
 
@@ -85,9 +85,9 @@ COMMON: Final[tuple[Rule, ...]] = (
 # datagrams: such a pair can be pointed at any socket file by connect() or sendto().
 _NO_SOCKETS: Final = (
     Rule(("socket", "connect", "bind", "listen", "accept", "accept4")),
-    Rule(("socketpair",), where=_when(0, Test.DIFFERS, socket.AF_UNIX)),
-    Rule(("socketpair",), where=_when(1, Test.DIFFERS, socket.SOCK_STREAM, 0xF)
-         + _when(1, Test.DIFFERS, socket.SOCK_SEQPACKET, 0xF)),
+    Rule(("socketpair",), where=_when(0, Comparison.DIFFERS, socket.AF_UNIX)),
+    Rule(("socketpair",), where=_when(1, Comparison.DIFFERS, socket.SOCK_STREAM, 0xF)
+         + _when(1, Comparison.DIFFERS, socket.SOCK_SEQPACKET, 0xF)),
 )  # fmt: skip
 
 # Without an ipc namespace System V objects and message queues are the host's; without a read-only view extended
@@ -107,7 +107,7 @@ COOKIE: Final = ("cookie2", "cookie3", "cookie4", "cookie5")
 def _unless_cookie(rule: Rule) -> tuple[Rule, ...]:
     """`rule`, but not for whoever knows 128 random bits: the zygote, in arguments that kill() does not have."""
     return tuple(
-        Rule(rule.calls, rule.error, (*rule.where, Where(index, Test.DIFFERS, slot)))
+        Rule(rule.calls, rule.error, (*rule.where, Where(index, Comparison.DIFFERS, slot)))
         for index, slot in enumerate(COOKIE, start=2)
     )
 
@@ -115,10 +115,10 @@ def _unless_cookie(rule: Rule) -> tuple[Rule, ...]:
 # Without a pid namespace the zygote is a process like any other: nobody may signal it or everybody, except that it ends
 # a command by kill(-1), which Landlock's scope keeps inside: atomic, where a walk over /proc loses against a fork bomb.
 _SPARE_ZYGOTE: Final = (
-    *(Rule(_SIGNAL_BY_PID, where=_when(0, Test.EQUAL, slot)) for slot in ("zygote", "-zygote")),
-    Rule(_SIGNAL_BY_PID[1:], where=_when(0, Test.EQUAL, _EVERYBODY)),
-    *_unless_cookie(Rule(("kill",), where=_when(0, Test.EQUAL, _EVERYBODY))),
-    Rule(("tgkill", "rt_tgsigqueueinfo"), where=_when(1, Test.EQUAL, "zygote")),
+    *(Rule(_SIGNAL_BY_PID, where=_when(0, Comparison.EQUAL, slot)) for slot in ("zygote", "-zygote")),
+    Rule(_SIGNAL_BY_PID[1:], where=_when(0, Comparison.EQUAL, _EVERYBODY)),
+    *_unless_cookie(Rule(("kill",), where=_when(0, Comparison.EQUAL, _EVERYBODY))),
+    Rule(("tgkill", "rt_tgsigqueueinfo"), where=_when(1, Comparison.EQUAL, "zygote")),
     Rule(("pidfd_send_signal",)),
 )
 _NO_SIGNALS: Final = (Rule((*_SIGNAL_BY_PID[1:], "pidfd_send_signal")), *_unless_cookie(Rule(("kill",))))
@@ -157,11 +157,11 @@ def _socket_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
     connects = bool(sockets & {Sockets.INET_CLIENT, Sockets.UNIX_CLIENT})
     families = [f for f, used in ((socket.AF_UNIX, unix), (socket.AF_INET, inet), (socket.AF_INET6, inet)) if used]
     rules = [
-        Rule(("socket",), errno.EAFNOSUPPORT, tuple(Where(0, Test.DIFFERS, family) for family in families)),
+        Rule(("socket",), errno.EAFNOSUPPORT, tuple(Where(0, Comparison.DIFFERS, family) for family in families)),
         *_NO_SOCKETS[1:],
     ]
     if unix and not connects:  # a datagram socket sends to any socket file without connect()
-        rules.append(Rule(("socket",), where=_when(1, Test.DIFFERS, socket.SOCK_STREAM, 0xF)))
+        rules.append(Rule(("socket",), where=_when(1, Comparison.DIFFERS, socket.SOCK_STREAM, 0xF)))
     if inet:
         rules += _inet_rules(datagrams=Sockets.INET_CLIENT in sockets)
     if not connects:
@@ -176,8 +176,8 @@ def _inet_rules(*, datagrams: bool) -> list[Rule]:
     kinds = [socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagrams else [])]
     protocols = [0, socket.IPPROTO_TCP, *([socket.IPPROTO_UDP] if datagrams else [])]
     return [
-        Rule(("socket",), where=tuple(Where(1, Test.DIFFERS, kind, 0xF) for kind in kinds)),
-        Rule(("socket",), where=tuple(Where(2, Test.DIFFERS, protocol) for protocol in protocols)),
+        Rule(("socket",), where=tuple(Where(1, Comparison.DIFFERS, kind, 0xF) for kind in kinds)),
+        Rule(("socket",), where=tuple(Where(2, Comparison.DIFFERS, protocol) for protocol in protocols)),
     ]
 
 
@@ -185,7 +185,7 @@ def _no_fast_open() -> list[Rule]:
     """TCP Fast Open connects without connect()."""
     fast_open = 0x2000_0000
     return [
-        Rule(("sendto", "sendmmsg"), where=_when(3, Test.ANY_BIT, fast_open)),
-        Rule(("sendmsg",), where=_when(2, Test.ANY_BIT, fast_open)),
-        Rule(("setsockopt",), where=_when(1, Test.EQUAL, socket.IPPROTO_TCP) + _when(2, Test.EQUAL, 30)),
+        Rule(("sendto", "sendmmsg"), where=_when(3, Comparison.ANY_BIT, fast_open)),
+        Rule(("sendmsg",), where=_when(2, Comparison.ANY_BIT, fast_open)),
+        Rule(("setsockopt",), where=_when(1, Comparison.EQUAL, socket.IPPROTO_TCP) + _when(2, Comparison.EQUAL, 30)),
     ]

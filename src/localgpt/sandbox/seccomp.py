@@ -35,7 +35,7 @@ _X32_BIT: Final = 0x4000_0000
 _SIZE: Final = 8
 
 
-class Test(Enum):
+class Comparison(Enum):
     """What a condition asks of the low 32 bits of an argument."""
 
     EQUAL = "equal"
@@ -48,7 +48,7 @@ class Where:
     """One condition. `value` is a number or the name of a slot that the loader fills ("zygote", "-zygote")."""
 
     argument: int
-    test: Test
+    test: Comparison
     value: int | str
     mask: int = 0xFFFF_FFFF
 
@@ -131,9 +131,9 @@ class _Code:
             self.emit(_LD_W_ABS, 16 + 8 * where.argument)
             if where.mask != 0xFFFF_FFFF:
                 self.emit(_AND_K, where.mask)
-            if where.test is Test.EQUAL:
+            if where.test is Comparison.EQUAL:
                 self.emit(_JEQ_K, where.value, no=skip)
-            elif where.test is Test.DIFFERS:
+            elif where.test is Comparison.DIFFERS:
                 self.emit(_JEQ_K, where.value, yes=skip)
             else:
                 self.emit(_JSET_K, where.value, no=skip)
