@@ -18,6 +18,7 @@ from localgpt.monitor.journal import Journal
 from localgpt.monitor.mediator import Mediator
 from localgpt.monitor.project import Project
 from localgpt.policy import PolicyStore, starter_document
+from localgpt.sandbox import Rung
 from localgpt.wire import ToolRequest, ToolResult
 
 
@@ -36,10 +37,12 @@ class User:
 class Desk:
     """One planted home with a signed policy, one project, one mediator."""
 
-    def __init__(self, root: Path, *, trusted: bool = True, document: bytes | None = None, config: str = "") -> None:
+    def __init__(
+        self, root: Path, *, trusted: bool = True, document: bytes | None = None, config: str = "", rung: Rung = Rung.A
+    ) -> None:
         self.home = root / "home"
         self.project = self.home / "work"
-        self.project.mkdir(parents=True)
+        self.project.mkdir(parents=True, exist_ok=True)
         (self.home / ".ssh").mkdir()
         (self.home / ".ssh" / "id_rsa").write_text("PRIVATE KEY")
         self.paths: Paths = resolve_paths({"HOME": str(self.home), "XDG_RUNTIME_DIR": str(root / "run")})
@@ -56,7 +59,9 @@ class Desk:
         self.log = AuditLog.open(self.paths.audit_dir, key=self.key)
         self.guard = PolicyGuard(PolicyStore(self.paths.workspace, self.paths.state_dir, self.key))
         environ = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}
-        self.confinement = Confinement(Project(self.project, trusted), self.config.sandbox, self.paths, environ)
+        self.confinement = Confinement(
+            Project(self.project, trusted), self.config.sandbox, self.paths, environ, max_rung=rung
+        )
         self.mediator = Mediator(
             journal=Journal(self.log, "test"),
             guard=self.guard,

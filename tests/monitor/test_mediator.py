@@ -9,6 +9,7 @@ import pytest
 
 from localgpt.audit import read_entries, verify_log
 from localgpt.monitor.events import Answer, Choice, Notice, ToolFinished, ToolStarted, Verdict
+from localgpt.sandbox import Rung
 from localgpt.wire import Integrity, ToolOutcome
 from tests.monitor.desk import Desk
 
@@ -16,6 +17,14 @@ from tests.monitor.desk import Desk
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     opened = Desk(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def lower(tmp_path: Path) -> Iterator[Desk]:
+    """As on a host without namespaces."""
+    opened = Desk(tmp_path, rung=Rung.B)
     yield opened
     opened.close()
 
@@ -87,6 +96,46 @@ def test_a_secret_is_denied_without_a_question(desk: Desk, path: str):
     assert result.outcome is ToolOutcome.DENIED
     assert desk.user.asked == []
     assert desk.entries("outcome") == []
+
+
+def test_a_secret_of_the_project_is_hidden_from_commands_too(tmp_path: Path):
+    project = tmp_path / "home" / "work"
+    (project / "service").mkdir(parents=True)
+    for name in (".env", "service/.env.local", ".env.example"):
+        (project / name).write_text("TOKEN=planted")
+    desk = Desk(tmp_path)
+    try:
+        if desk.confinement.rung != "A":
+            pytest.skip("nothing can be hidden inside a write root without namespaces")
+        assert desk.call("read_file", path=".env").outcome is ToolOutcome.DENIED
+        text = desk.call("shell", command="cat .env service/.env.local; echo; grep -r planted .").text
+        assert text.count("planted") == 1, text
+        assert ".env.example" in text
+    finally:
+        desk.close()
+
+
+def test_where_it_cannot_be_hidden_the_user_is_told(tmp_path: Path):
+    (tmp_path / "home" / "work").mkdir(parents=True)
+    (tmp_path / "home" / "work" / ".env").write_text("TOKEN=planted")
+    desk = Desk(tmp_path, rung=Rung.B)
+    try:
+        assert desk.confinement.rung == "B"
+        (warning,) = desk.confinement.warnings()
+        assert ".env" in warning
+        assert desk.call("shell", command="echo ok").outcome is ToolOutcome.DONE
+    finally:
+        desk.close()
+
+
+def test_rung_b_confines_commands_and_file_tools(lower: Desk):
+    assert lower.confinement.rung == "B"
+    assert lower.call("write_file", path="x", content="y").outcome is ToolOutcome.DONE
+    assert "y" in lower.call("shell", command=f"cat x; cat {lower.home}/.ssh/id_rsa").text
+    assert "PRIVATE" not in lower.call("shell", command=f"cat {lower.home}/.ssh/id_rsa").text
+    lower.user.answers = [Answer(Choice.ONCE)]
+    (lower.home / "other").mkdir()
+    assert lower.call("write_file", path=str(lower.home / "other/x"), content="z").outcome is ToolOutcome.DONE
 
 
 @pytest.mark.parametrize("path", [".git/hooks/pre-commit", "LocalGPT.md"])

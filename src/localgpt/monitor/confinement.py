@@ -15,9 +15,10 @@ from localgpt import canon
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
-from localgpt.monitor.project import Project, runtime_places
+from localgpt.monitor.project import Project, runtime_places, secret_files
 from localgpt.policy import Places, Scope, make_scope
-from localgpt.sandbox import Executor, Limits, Plan, Proof
+from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
+from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.tools.files import WORKER_ROOT
 
 _DOMAIN: Final = b"localgpt plan v1\x00"
@@ -40,7 +41,17 @@ class _Outcome:
 class Confinement:
     """One project's plan and the executor that serves it, started in the background while the banner is shown."""
 
-    def __init__(self, project: Project, sandbox: SandboxConfig, paths: Paths, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        sandbox: SandboxConfig,
+        paths: Paths,
+        environ: Mapping[str, str],
+        *,
+        max_rung: Rung = Rung.A,
+    ) -> None:
+        """Plan and begin to start. `max_rung`: try nothing stronger, for tests of hosts without namespaces."""
+        self._max_rung = max_rung
         self.project = project
         self._environ = environ
         self._settings = sandbox
@@ -49,6 +60,8 @@ class Confinement:
         self._outcome: _Outcome | None = None
         self._plan: Plan | None = None
         self._reason = ""
+        self._hidden = secret_files(project.roots)
+        self.exposed: tuple[str, ...] = ()
         try:
             self._plan = self._make_plan((), ())
         except SandboxError as error:
@@ -74,6 +87,15 @@ class Confinement:
     def proof(self) -> Proof | None:
         executor = self._wait().executor
         return None if executor is None else executor.proof
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the confinement of this host cannot do, as sentences. Waits for the self-test."""
+        self._wait()
+        if not self.exposed:
+            return ()
+        names = ", ".join(Path(path).name for path in self.exposed[:3])
+        more = "" if len(self.exposed) <= 3 else f" and {len(self.exposed) - 3} more"
+        return (f"this host cannot hide files inside the project: commands can read {names}{more}",)
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -108,7 +130,7 @@ class Confinement:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
-        with Executor(self._make_plan(read, write)) as own, self._as_running(own) as executor:
+        with Executor(self._make_plan(read, write), max_rung=self._max_rung) as own, self._as_running(own) as executor:
             yield executor
 
     def cancel(self) -> None:
@@ -148,7 +170,7 @@ class Confinement:
 
     def _denied(self) -> list[str]:
         own = (self._paths.device_key, self._paths.audit_dir, self._paths.config_dir, self._paths.state_dir)
-        return [str(path) for path in own if path.exists()]
+        return [*(str(path) for path in own if path.exists()), *self._hidden]
 
     def _make_scope(self) -> Scope:
         own = [*runtime_places(self._paths)]
@@ -179,7 +201,14 @@ class Confinement:
         if self._plan is None:
             return _Outcome(None, self._reason)
         try:
-            return _Outcome(Executor(self._plan).__enter__(), "")
+            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
+        except DeniedNotEnforceable:
+            self.exposed, self._hidden = self._hidden, ()
+        except (SandboxError, OSError) as error:
+            return _Outcome(None, str(error))
+        try:  # without a mount namespace nothing inside a write root can be hidden: say so, and go on
+            self._plan = self._make_plan((), ())
+            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
 

@@ -120,11 +120,12 @@ class Mediator:
             usage=usage,
         )
 
-    def begin(self, status: SessionStatus, *, resumed: bool) -> None:
-        """Log the session and what confines it."""
+    def begin(self, status: SessionStatus, *, resumed: bool) -> tuple[str, ...]:
+        """Log the session and what confines it; returns what the user should know of that."""
         plan = self._confinement.plan_digest() if self._confinement.proof else None
         self._journal.sandbox_proof(self._confinement.proof, plan)
         self._journal.session_started(status, resumed=resumed, policy=self._guard.digest)
+        return self._confinement.warnings()
 
     def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:
         """Log the turn and notice a changed policy."""

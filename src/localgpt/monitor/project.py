@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Final
 from localgpt import canon
 from localgpt.config import Paths
 from localgpt.errors import ConfigError
+from localgpt.policy import is_secret_name
 
+_MAX_ENTRIES: Final = 5000
+_MAX_DEPTH: Final = 3
+_NOT_SEARCHED: Final = frozenset({".git", "node_modules", ".venv", "venv", "target", "__pycache__"})
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 
 
@@ -94,6 +99,32 @@ def check_project(folder: Path, paths: Paths) -> Path:
                 cure="start in another folder, or install LocalGPT outside this one",
             )
     return project
+
+
+def secret_files(roots: Iterable[str]) -> tuple[str, ...]:
+    """Find the files of a project that are secrets by their names, near its top: commands must not reach them either.
+
+    Bounded to `_MAX_ENTRIES` entries and `_MAX_DEPTH` folders deep, because it runs before every session; names that
+    are deeper or appear later are denied to the file tools and not hidden from commands.
+    """
+    found: list[str] = []
+    entries = 0
+    folders = [(root, 0) for root in roots]
+    while folders:
+        folder, depth = folders.pop(0)
+        try:
+            children = list(os.scandir(folder))
+        except OSError:
+            continue
+        for child in children:
+            entries += 1
+            if entries > _MAX_ENTRIES:
+                return tuple(found)
+            if is_secret_name(child.name):
+                found.append(child.path)
+            elif depth < _MAX_DEPTH and child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
+                folders.append((child.path, depth + 1))
+    return tuple(found)
 
 
 class Trust(StrEnum):

@@ -164,10 +164,11 @@ class Session:
     # --- processes ----------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._mediator.begin(self.status(), resumed=self._start.resume)
         self._mediator.start_process(self._peers, Room.AGENT, self._start)
         self._mediator.start_process(self._peers, Room.GATEWAY, self._gateway_start())
         self._start_embedded()
+        warnings = self._mediator.begin(self.status(), resumed=self._start.resume)
+        self._pending += [Notice(Level.WARNING, text) for text in warnings]
 
     def _gateway_start(self) -> GatewayStart:
         socket_path = self._model.endpoint.socket_path

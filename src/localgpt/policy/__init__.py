@@ -23,7 +23,7 @@ from localgpt.policy.model import (
     Verdict,
     WritePath,
 )
-from localgpt.policy.scope import Places, make_scope
+from localgpt.policy.scope import Places, is_secret_name, make_scope
 from localgpt.policy.starter import starter_document
 from localgpt.policy.store import PolicyStore
 
@@ -56,6 +56,7 @@ __all__ = [
     "decide",
     "decide_all",
     "effective",
+    "is_secret_name",
     "make_scope",
     "parse_document",
     "parse_manifest",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from localgpt.policy.builtin import builtin_policy
 from localgpt.policy.model import Scope, Table
+from localgpt.policy.paths import has_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ def make_scope(
         secrets=_both((*places.private, *_beneath(places.home, table.home_secret)), resolve),
         home=home,
     )
+
+
+def is_secret_name(relative: str, table: Table | None = None) -> bool:
+    """Whether a path inside a project is a secret by its name, as `.env`; the table's exceptions are not."""
+    table = table or builtin_policy().table
+    return has_name(relative, table.secret_names, but_not=table.not_secret_names)
 
 
 def _beneath(root: str, names: Iterable[str]) -> list[str]:
