@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -125,6 +126,8 @@ def chosen(arguments: Sequence[str]) -> tuple[Step, ...]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the chosen steps and return 0 when all passed."""
+    # A shell starts background jobs with interrupts ignored, and programs inherit that: tests send interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = [run(each) for each in chosen(arguments)]
     print(summary(results), flush=True)
     return 0 if all(each.passed for each in results) else 1
