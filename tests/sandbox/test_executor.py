@@ -130,6 +130,23 @@ def test_nothing_remains_of_the_temporary_files(rung: Rung, project: Path) -> No
     assert rung is Rung.A or not Path(private).exists()
 
 
+def test_what_a_killed_runtime_left_behind_is_removed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stale = tmp_path / "localgpt-tmp-stale"
+    (stale / "home" / "locked" / "deep").mkdir(parents=True)
+    (stale / "link").symlink_to(project)
+    (project / "kept").write_text("x")
+    (stale / "home" / "locked").chmod(0)
+    with executor(Plan.workspace_write(project), Rung.B) as first:
+        assert not stale.exists()
+        with Executor(Plan.workspace_write(project), max_rung=Rung.B):
+            assert Path(first.temporary).exists()
+    assert (project / "kept").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
+
+
 def test_a_read_only_plan_changes_nothing(rung: Rung, project: Path) -> None:
     (project / "file").write_text("x")
     with executor(Plan.read_only(project), rung) as running:

@@ -1,16 +1,14 @@
 """Run commands confined: one zygote for one plan, one command at a time, everything of it ended before the next."""
 
 # A plan holds paths as text, which is compared and never touched through an object.
-# ruff: noqa: PTH102, PTH117, PTH118
+# ruff: noqa: PTH117
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -32,6 +30,7 @@ from localgpt.sandbox.faults import (
 from localgpt.sandbox.grants import landlock_grants
 from localgpt.sandbox.link import Canaries, Link
 from localgpt.sandbox.plan import Plan, check_runtime
+from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
 from localgpt.sandbox.running import Command, Completed, Wake, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
@@ -63,7 +62,7 @@ class Executor:
         self._entered = False
         self._link: Link | None = None
         self._proof: Proof | None = None
-        self._private = ""
+        self._private: PrivateDirectory | None = None
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
@@ -85,7 +84,7 @@ class Executor:
     @property
     def temporary(self) -> str:
         """The command's own TMPDIR, as commands see it; gone with the executor."""
-        return self._private or "/tmp"  # noqa: S108 -- a private mount
+        return "/tmp" if self._private is None else self._private.path  # noqa: S108 -- a private mount
 
     def close(self) -> None:
         """End the zygote and all it started, a running command included. Idempotent."""
@@ -192,19 +191,16 @@ class Executor:
 
     def _start_rung(self, rung: Rung, abi: int, why_not_higher: str) -> None:
         started = time.monotonic()
-        if rung is Rung.B:
-            self._private = os.path.realpath(tempfile.mkdtemp(prefix="localgpt-tmp-"))
-            os.mkdir(os.path.join(self._private, "home"), 0o700)
-        canaries = Canaries((*self.plan.read_roots, *self.plan.write_roots, self._private or "/nonexistent"))
-        try:
-            self._link = Link(_setup(self.plan, rung, abi, os.fsencode(canaries.file), self._private))
-            mechanisms = self._link.ready()
-            heard = canaries.heard()
-        except BaseException:
-            self._stop()
-            raise
-        finally:
-            canaries.close()
+        with contextlib.ExitStack() as unwinding:
+            unwinding.callback(self._stop)
+            if rung is Rung.B:
+                self._private = PrivateDirectory()
+            canaries = Canaries((*self.plan.read_roots, *self.plan.write_roots))
+            with contextlib.closing(canaries):
+                self._link = Link(_setup(self.plan, rung, abi, os.fsencode(canaries.file), self.temporary))
+                mechanisms = self._link.ready()
+                heard = canaries.heard()
+            unwinding.pop_all()
         lacking = missing(rung, mechanisms)
         if heard or lacking:
             self._stop()
@@ -219,10 +215,9 @@ class Executor:
         if self._link is not None:
             self._link.close()
             self._link = None
-        if self._private:
-            with contextlib.suppress(RecursionError):
-                shutil.rmtree(self._private, ignore_errors=True)
-            self._private = ""
+        if self._private is not None:
+            self._private.close()
+            self._private = None
 
 
 _known_refusal: dict[str, str] = {}  # why rung A failed once in this process: the host will not change its mind
@@ -260,7 +255,7 @@ def usable_abi(limit: int = 99) -> int:
     return abi
 
 
-def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, private: str) -> dict[str, Any]:
+def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> dict[str, Any]:
     namespaces = rung is Rung.A
     program = seccomp.assemble(ARCH, rules.command_rules(namespaces=namespaces, signals_scoped=abi >= 6))
     limits = plan.limits
@@ -273,14 +268,14 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, private: str) -> dic
         "writes": [os.fsencode(path) for path in plan.write_roots],
         "denied": [os.fsencode(path) for path in plan.denied],
         "links": [(os.fsencode(path), os.fsencode(target)) for path, target in plan.links],
-        "grants": [] if namespaces else landlock_grants(plan, private),
+        "grants": [] if namespaces else landlock_grants(plan, temporary),
         "limit_pids": namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE,
         "processes": limits.processes,
         "file_bytes": limits.file_bytes,
         "open_files": limits.open_files,
         "tmp_bytes": limits.tmp_bytes,
         "canary": canary,
-        "tmp": os.fsencode(private or "/tmp"),  # noqa: S108 -- a private mount
+        "tmp": os.fsencode(temporary),
         "cwd": os.fsencode(plan.cwd),
     }
 
