@@ -33,10 +33,9 @@ class PolicyGuard:
         return self._effective.decide(flow, request)
 
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know of the policy before anything else."""
-        state = self._effective.state
+        """What the user should know before anything else; that a new policy is not signed yet, the banner says."""
         notes = self._effective.notes
-        if state is PolicyState.VALID:
+        if self._effective.state in (PolicyState.VALID, PolicyState.UNSIGNED):
             return notes
         return (_explain(self._effective), *notes)
 
