@@ -41,12 +41,13 @@ def _serve(channel: Channel) -> None:
     # The first message is the monitor's own words; everything foreign (the session file, the user's attachments, what
     # models and tools say) is read behind this line.
     Path(start.session_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    confine(start.session_dir)
+    warnings = [confine(start.session_dir)]
     sources = Sources(time.monotonic, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     session = SessionFile(start.session_dir, start.session_id, start.project, sources.now_ms, OsDisk())
     loaded = session.load(resume=start.resume)
     loop = TurnLoop(channel, start, session, loaded.entries, sources)
-    channel.send(AgentReady(sum(entry.is_users_words for entry in loaded.entries), loaded.warning))
+    warning = "; ".join(filter(None, (*warnings, loaded.warning)))
+    channel.send(AgentReady(sum(entry.is_users_words for entry in loaded.entries), warning))
     waiting: deque[Message] = deque()
     while True:
         message = waiting.popleft() if waiting else channel.receive()

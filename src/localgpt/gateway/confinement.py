@@ -58,7 +58,7 @@ def confine_gateway(socket_dirs: tuple[str, ...]) -> None:
     sockets = frozenset({Sockets.INET_CLIENT, Sockets.UNIX_CLIENT})
     # From Landlock ABI 9 on a unix socket can be reached only below a write root; before, that right does not exist.
     write = _existing(socket_dirs) if landlock.abi() >= _ABI_OF_UNIX_SOCKETS else ()
-    confine_self(SelfPlan(read=gateway_read_paths(), write=write, sockets=sockets))
+    confine_self(SelfPlan(read=gateway_read_paths(), write=write, sockets=sockets), without_landlock=True)
 
 
 def confine_embedded(model_path: str, socket_path: str | None) -> None:
@@ -68,7 +68,8 @@ def confine_embedded(model_path: str, socket_path: str | None) -> None:
         SandboxError: it cannot be done; the process must end.
     """
     if socket_path is None:
-        confine_self(SelfPlan(read=(model_path,), sockets=frozenset({Sockets.LOOPBACK_LISTENER})))
+        plan = SelfPlan(read=(model_path,), sockets=frozenset({Sockets.LOOPBACK_LISTENER}))
     else:
         folder = str(Path(socket_path).parent)
-        confine_self(SelfPlan(read=(model_path,), write=(folder,), sockets=frozenset({Sockets.UNIX_LISTENER})))
+        plan = SelfPlan(read=(model_path,), write=(folder,), sockets=frozenset({Sockets.UNIX_LISTENER}))
+    confine_self(plan, without_landlock=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 from localgpt.sandbox import kernel, landlock, rules, seccomp
 from localgpt.sandbox.executor import usable_abi
-from localgpt.sandbox.faults import MissingRoot, NotConfined, RelativeRoot
+from localgpt.sandbox.faults import KernelTooOld, MissingRoot, NotConfined, RelativeRoot
 from localgpt.sandbox.rules import Sockets
 from localgpt.sandbox.syscalls import ARCH
 
@@ -48,14 +48,22 @@ class SelfPlan:
     sockets: frozenset[Sockets] = frozenset()
 
 
-def confine_self(plan: SelfPlan) -> None:
+def confine_self(plan: SelfPlan, *, without_landlock: bool = False) -> bool:
     """Give up everything that `plan` does not keep. There is no way back.
+
+    Args:
+        plan: what is kept.
+        without_landlock: go on where the kernel has none. Nothing can be executed and no other socket opened then, but
+            files are no longer held back; commands never run on such a kernel, so this keeps only talking alive.
+
+    Returns:
+        Whether Landlock holds.
 
     Raises:
         ThreadsRunning: other threads exist and the kernel cannot confine them as well.
         SandboxError: another leaf of it, when the kernel cannot do it; the process must then end.
     """
-    abi = usable_abi()
+    abi = _abi(without_landlock=without_landlock)
     if abi < 8 and len(os.listdir("/proc/self/task")) > 1:
         raise ThreadsRunning("threads are running already", cure="confine the process before it starts any")
     program = seccomp.assemble(ARCH, rules.process_rules(plan.sockets))
@@ -63,19 +71,33 @@ def confine_self(plan: SelfPlan) -> None:
     try:
         kernel.drop_capabilities()
         kernel.no_new_privileges()
-        ruleset = landlock.Ruleset(
-            abi,
-            network=_denied_network(plan.sockets),
-            scope=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL,
-        )
-        for location, rights in locations:
-            ruleset.allow(location, rights)
+        if abi:
+            _restrict(abi, plan.sockets, locations)
+        for location, _ in locations:
             os.close(location)
-        ruleset.restrict_self(all_threads=abi >= 8)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         kernel.load_filter(program.code, all_threads=True)
     except OSError as error:
         raise NotConfined(f"this process could not confine itself: {error}", cure="see `localgpt doctor`") from error
+    return abi > 0
+
+
+def _abi(*, without_landlock: bool) -> int:
+    try:
+        return usable_abi()
+    except KernelTooOld:
+        if without_landlock:
+            return 0
+        raise
+
+
+def _restrict(abi: int, sockets: frozenset[Sockets], locations: list[tuple[int, int]]) -> None:
+    ruleset = landlock.Ruleset(
+        abi, network=_denied_network(sockets), scope=landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL
+    )
+    for location, rights in locations:
+        ruleset.allow(location, rights)
+    ruleset.restrict_self(all_threads=abi >= 8)
 
 
 def _denied_network(sockets: frozenset[Sockets]) -> int:
