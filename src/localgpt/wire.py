@@ -23,6 +23,8 @@ from typing import Any, ClassVar, Final, TypeAlias, cast, get_args, get_origin, 
 
 from localgpt import canon
 from localgpt.errors import ChannelError
+from localgpt.labels import Confidentiality as Confidentiality  # noqa: PLC0414 -- exported: labels travel in messages
+from localgpt.labels import Integrity as Integrity  # noqa: PLC0414 -- as above
 
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
@@ -56,25 +58,6 @@ class Role(StrEnum):
     USER = "user"
     ASSISTANT = "assistant"
     TOOL = "tool"
-
-
-class Integrity(StrEnum):
-    """How much a value may be trusted, best first."""
-
-    USER = "user"
-    POLICY = "policy"
-    DIRECTORY = "directory"
-    ATTESTED = "attested"
-    INTERNAL = "internal"
-    UNTRUSTED = "untrusted"
-
-
-class Confidentiality(StrEnum):
-    """Who may see a value, most open first."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    SECRET = "secret"  # noqa: S105 -- a level, not a password
 
 
 @dataclass(frozen=True, slots=True)

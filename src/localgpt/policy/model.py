@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from localgpt.wire import Confidentiality, Integrity
+from localgpt.labels import Confidentiality, Integrity
 
 
 class Verdict(StrEnum):
