@@ -173,6 +173,15 @@ def test_the_embedded_model_starts_without_tools_on_a_private_socket(tmp_path: P
     assert chosen.keys[0].secret == chosen.embedded.api_key
 
 
+def test_a_runtime_directory_with_a_long_name_is_not_used_for_the_socket(tmp_path: Path):
+    long = tmp_path / ("d" * 120)
+    chosen = embedded(config(tmp_path), pick(tmp_path), tmp_path / "m.gguf", long)
+    assert chosen.endpoint.socket_path is not None
+    assert len(chosen.endpoint.socket_path) <= 107
+    assert Path(chosen.private_dir).stat().st_mode & 0o777 == 0o700
+    Path(chosen.private_dir).rmdir()
+
+
 def test_listeners_are_read_with_their_owner(tmp_path: Path):
     table = tmp_path / "tcp"
     head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

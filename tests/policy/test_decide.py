@@ -125,7 +125,7 @@ def test_a_deny_beats_an_allow_in_any_order():
     both = [rule("allow", "connect", "*"), rule("deny", "connect", "example.org")]
     assert decided(both, Connect("example.org")).code == "rule.deny"
     assert decided(both[::-1], Connect("example.org")).code == "rule.deny"
-    assert decided(both, Connect("example.org")).code == "rule.allow"
+    assert decided(both, Connect("example.com")).code == "rule.allow"
 
 
 def test_after_a_strangers_words_an_allow_counts_only_when_it_says_so():

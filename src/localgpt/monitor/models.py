@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ EMBEDDED_NAME: Final = "smollm2-135m-instruct"
 _SENDS: Final = "your messages, the files and command output the agent reads, and the policy's text"
 _LOOPBACK_CONTEXT: Final = 8192  #: a local server rarely says; its usual default is no larger
 _EMBEDDED_OUTPUT: Final = 512
+_MAX_SOCKET_PATH: Final = 107
 _FROM_ENVIRONMENT: Final = (
     "anthropic/claude-sonnet-4-6",
     "openai/gpt-4o",
@@ -85,6 +87,7 @@ class ChosenModel:
     confirmed: bool
     keys: tuple[ProviderKey, ...] = ()
     embedded: EmbeddedStart | None = None
+    private_dir: str = ""  #: made for this model's socket alone; removed when the session is over
 
 
 # --- the choice -------------------------------------------------------------------------------------------------
@@ -279,7 +282,7 @@ def hosted_or_local(config: Config, environ: Mapping[str, str], selection: Selec
 def embedded(config: Config, selection: Selection, weights: Path, runtime_dir: Path) -> ChosenModel:
     """Describe the embedded model whose weights are the file `weights`; its server starts with the session."""
     name, key = selection.ref.name, secrets.token_hex(32)
-    socket_path = str(runtime_dir / f"model-{os.getpid()}-{secrets.token_hex(4)}.sock")
+    socket_path, private_dir = _socket_place(runtime_dir)
     threads = config.embedded.threads or max(1, (os.cpu_count() or 2) - 1)
     context = config.embedded.context_tokens
     start = EmbeddedStart(str(weights), name, socket_path, key, threads, context)
@@ -287,5 +290,26 @@ def embedded(config: Config, selection: Selection, weights: Path, runtime_dir: P
     traits = ModelTraits(name, ToolMode.OFF, context, _EMBEDDED_OUTPUT, demo_tier=True)
     keys = (ProviderKey("embedded", key),)
     return ChosenModel(
-        endpoint, traits, ToolMode.SCHEMA, Reach.EMBEDDED, "this process", confirmed=True, keys=keys, embedded=start
+        endpoint,
+        traits,
+        ToolMode.SCHEMA,
+        Reach.EMBEDDED,
+        "this process",
+        confirmed=True,
+        keys=keys,
+        embedded=start,
+        private_dir=private_dir,
     )
+
+
+def _socket_place(runtime_dir: Path) -> tuple[str, str]:
+    """A socket path that fits into an address, and the folder made for it when the runtime directory's does not.
+
+    Source: unix(7), sun_path.
+    """
+    name = f"model-{os.getpid()}-{secrets.token_hex(4)}.sock"
+    path = str(runtime_dir / name)
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path, ""
+    folder = tempfile.mkdtemp(prefix="localgpt-")
+    return f"{folder}/{name}", folder

@@ -6,6 +6,7 @@ process ends the turn with a message; the process is started anew and the agent 
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -146,6 +147,7 @@ class Session:
         model = self._find_model(name)
         if self._model.embedded is not None:
             self._stop(Room.EMBEDDED)
+        self._forget_model()
         self._model = model
         self._update(replace(self._start, model=model.traits, tools=self._offered(model.traits.tool_mode)))
         self._stop(Room.GATEWAY)
@@ -159,6 +161,7 @@ class Session:
             for room in Room:
                 self._stop(room)
             self._peers.close()
+            self._forget_model()
             self._mediator.close(self._usage)
 
     # --- processes ----------------------------------------------------------------------------------------------
@@ -192,6 +195,10 @@ class Session:
         if (ended := self._peers.stop(room)) is not None:
             pid, status = ended
             self._mediator.process_ended(room, pid=pid, status=status)
+
+    def _forget_model(self) -> None:
+        if self._model.private_dir:
+            shutil.rmtree(self._model.private_dir, ignore_errors=True)
 
     def _update(self, start: AgentStart) -> None:
         self._start = start
