@@ -38,7 +38,14 @@ class Desk:
     """One planted home with a signed policy, one project, one mediator."""
 
     def __init__(
-        self, root: Path, *, trusted: bool = True, document: bytes | None = None, config: str = "", rung: Rung = Rung.A
+        self,
+        root: Path,
+        *,
+        trusted: bool = True,
+        document: bytes | None = None,
+        config: str = "",
+        rung: Rung = Rung.A,
+        resumed: bool = False,
     ) -> None:
         self.home = root / "home"
         self.project = self.home / "work"
@@ -67,6 +74,7 @@ class Desk:
             guard=self.guard,
             confinement=self.confinement,
             approvals=Approvals(self.user),
+            resumed=resumed,
         )
         self.events: list[Event] = []
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from localgpt.audit import read_entries, verify_log
-from localgpt.monitor.events import Answer, Choice, Notice, ToolFinished, ToolStarted, Verdict
+from localgpt.monitor.events import Answer, Choice, Notice, Question, ToolFinished, ToolStarted, Verdict
 from localgpt.sandbox import Rung
-from localgpt.wire import Integrity, ToolOutcome
+from localgpt.wire import Attachment, Confidentiality, Integrity, Label, ToolOutcome
 from tests.monitor.desk import Desk
 
 
@@ -86,6 +86,62 @@ def test_an_ambiguous_edit_changes_nothing(desk: Desk):
     result = desk.call("edit_file", path="x", old_text="a", new_text="b")
     assert result.outcome is ToolOutcome.FAILED
     assert (desk.project / "x").read_text() == "a a"
+
+
+def test_an_edit_that_cannot_be_made_is_not_asked_about(desk: Desk):
+    outside = desk.home / "other"
+    outside.mkdir()
+    (outside / "x").write_text("a a")
+    result = desk.call("edit_file", path=str(outside / "x"), old_text="a", new_text="b")
+    assert result.outcome is ToolOutcome.FAILED
+    assert "ambiguous" in result.notice
+    assert desk.user.asked == []
+
+
+def test_a_file_that_appears_while_its_creation_is_approved_is_not_overwritten(desk: Desk):
+    outside = desk.home / "other"
+    outside.mkdir()
+
+    def ask(question: Question) -> Answer:
+        (outside / "x").write_text("somebody else's")
+        return Answer(Choice.ONCE)
+
+    desk.user.ask = ask  # type: ignore[method-assign]
+    result = desk.call("write_file", path=str(outside / "x"), content="ours")
+    assert result.outcome is ToolOutcome.FAILED
+    assert (outside / "x").read_text() == "somebody else's"
+
+
+def test_a_change_is_shown_as_its_diff_and_its_content_not_twice(desk: Desk):
+    desk.call("write_file", path="x", content="the only line")
+    (started,) = [event for event in desk.events if isinstance(event, ToolStarted)]
+    (finished,) = [event for event in desk.events if isinstance(event, ToolFinished)]
+    assert "the only line" in started.diff
+    assert "the only line" not in " ".join(started.argv) + finished.output
+
+
+ALLOWING = b'# P\n\n```toml policy\n[[allow]]\nwrite = ["%s/**"]\n```\n'
+
+
+def test_an_allow_rule_counts_until_foreign_text_is_in_the_context(tmp_path: Path):
+    desk = Desk(tmp_path, document=ALLOWING % str(tmp_path / "home/other").encode())
+    try:
+        (desk.home / "other").mkdir()
+        assert desk.call("write_file", path=str(desk.home / "other/a"), content="").outcome is ToolOutcome.DONE
+        pasted = Attachment("paste", "text", Label(Integrity.UNTRUSTED, Confidentiality.PUBLIC, "paste"))
+        list(desk.mediator.begin_turn("t", "words", (pasted,)))
+        assert desk.call("write_file", path=str(desk.home / "other/b"), content="").outcome is ToolOutcome.DENIED
+    finally:
+        desk.close()
+
+
+def test_a_resumed_session_begins_tainted(tmp_path: Path):
+    desk = Desk(tmp_path, document=ALLOWING % str(tmp_path / "home/other").encode(), resumed=True)
+    try:
+        (desk.home / "other").mkdir()
+        assert desk.call("write_file", path=str(desk.home / "other/a"), content="").outcome is ToolOutcome.DENIED
+    finally:
+        desk.close()
 
 
 @pytest.mark.parametrize("path", ["~/.ssh/id_rsa", "../.ssh/id_rsa", "link"])

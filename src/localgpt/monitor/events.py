@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from localgpt.policy import Verdict as Verdict  # noqa: PLC0414 -- exported: fronts show it
 from localgpt.wire import ToolOutcome, TurnReason, Usage
-
-
-class Verdict(StrEnum):
-    """How a call was decided, as shown to the user."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from localgpt.monitor.events import (
     ToolFinished,
     ToolStarted,
 )
-from localgpt.monitor.events import Verdict as Shown
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.journal import Journal
 from localgpt.monitor.models import ChosenModel
@@ -40,12 +39,10 @@ from localgpt.sandbox import Completed
 from localgpt.tools import (
     DECLARATIONS,
     EditFileCall,
-    FileReply,
     ShellCall,
     ToolArgumentError,
     WriteFileCall,
     preview_request,
-    worker_reply,
     worker_request,
 )
 from localgpt.wire import (
@@ -67,18 +64,23 @@ from localgpt.wire import (
 
 _KNOWN: Final = frozenset(declaration.name for declaration in DECLARATIONS)
 _RUNTIME: Final = Label(Integrity.POLICY, Confidentiality.PUBLIC, "runtime")
+_TAINTED: Final = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
 _PREVIEW_CHARS: Final = 4096
 _ATTACHED_CHARS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A decision after the user's answer: run it, or not, and what to tell the model."""
+    """A decision after preview and answer: run it, or not, and what to tell the model.
+
+    `doomed`: the preview of a change found that it cannot be made; nobody was asked.
+    """
 
     run: bool
-    verdict: Shown
+    verdict: Verdict
     code: str
     sentence: str
+    doomed: Ran | None = None
 
 
 class Mediator:
@@ -91,12 +93,14 @@ class Mediator:
         guard: PolicyGuard,
         confinement: Confinement,
         approvals: Approvals,
+        resumed: bool = False,
     ) -> None:
         self._journal = journal
         self._guard = guard
         self._confinement = confinement
         self._approvals = approvals
-        self._flow = Flow()
+        # A resumed transcript may hold anything that an earlier turn has read.
+        self._flow = _TAINTED if resumed else Flow()
         self._attachments: list[Attachment] = []
 
     # --- life of a session --------------------------------------------------------------------------------------
@@ -130,6 +134,8 @@ class Mediator:
     def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:
         """Log the turn and notice a changed policy."""
         self._approvals.new_turn()
+        for attachment in attachments:
+            self._flow = _join(self._flow, attachment.label)
         yield from self._notice_policy()
         self._journal.turn_started(turn_id, len(text), len(attachments))
 
@@ -185,7 +191,7 @@ class Mediator:
         self._journal.refused(request.call_id, request.name[:100], decision.code, self._guard)
         sentence = f"there is no tool {request.name[:100]!r}"
         yield ToolStarted(
-            request.call_id, request.name[:100], (request.name[:100],), Shown.DENY, decision.code, sentence
+            request.call_id, request.name[:100], (request.name[:100],), Verdict.DENY, decision.code, sentence
         )
         yield ToolFinished(request.call_id, ToolOutcome.DENIED, None, 0.0, "", sentence)
         return ToolResult(request.call_id, ToolOutcome.DENIED, "", _RUNTIME, sentence)
@@ -199,16 +205,17 @@ class Mediator:
             self._journal.decided(call_id, prepared, decision, self._guard)
             settled, prepared, diff = self._settle(call_id, prepared, decision)
         except (LocalGptError, OSError) as error:
-            settled, diff = _Settled(run=False, verdict=Shown.DENY, code="effects.off", sentence=str(error)), ""
+            settled, diff = _Settled(run=False, verdict=Verdict.DENY, code="effects.off", sentence=str(error)), ""
         yield ToolStarted(call_id, prepared.tool, prepared.shown, settled.verdict, settled.code, settled.sentence, diff)
-        if not settled.run:
+        if not settled.run and settled.doomed is None:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
             return ToolResult(call_id, ToolOutcome.DENIED, "", _RUNTIME, settled.sentence)
-        ran = self._execute(call_id, prepared)
+        ran = settled.doomed or self._execute(prepared)
+        self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
         yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, ran.notice)
         label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
-        self._flow = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
+        self._flow = _join(self._flow, label)
         return ToolResult(call_id, ran.outcome, ran.text, label, ran.notice)
 
     def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
@@ -217,25 +224,35 @@ class Mediator:
     def _settle(self, call_id: str, prepared: Prepared, decision: Decision) -> tuple[_Settled, Prepared, str]:
         """Ask where the decision says so; for edits, fix what the file must still be when the change is made."""
         if decision.verdict is Verdict.DENY:
-            return _Settled(run=False, verdict=Shown.DENY, code=decision.code, sentence=decision.sentence), prepared, ""
+            return (
+                _Settled(run=False, verdict=Verdict.DENY, code=decision.code, sentence=decision.sentence),
+                prepared,
+                "",
+            )
         diff = ""
         if isinstance(prepared.call, (WriteFileCall, EditFileCall)):
             preview = self._preview(prepared, prepared.call)
-            diff = preview.diff
-            stdin = worker_request(prepared.call, prepared.path, expect=preview.before or None)
+            if preview.outcome is not ToolOutcome.DONE:
+                sentence = "not attempted: the change cannot be made"
+                settled = _Settled(
+                    run=False, verdict=decision.verdict, code=decision.code, sentence=sentence, doomed=preview
+                )
+                return settled, prepared, ""
+            diff = preview.text
+            stdin = worker_request(prepared.call, prepared.path, expect=preview.before)  # "": there must be no file
             prepared = replace(prepared, stdin=stdin)
         if decision.verdict is Verdict.ALLOW:
             return (
-                _Settled(run=True, verdict=Shown.ALLOW, code=decision.code, sentence=decision.sentence),
+                _Settled(run=True, verdict=Verdict.ALLOW, code=decision.code, sentence=decision.sentence),
                 prepared,
                 diff,
             )
         answer = self._ask(call_id, prepared, decision, diff)
         if answer.choice is Choice.DENY:
             sentence = f"the user denied this{f': {answer.reason}' if answer.reason else ''}"
-            return _Settled(run=False, verdict=Shown.DENY, code="user.denied", sentence=sentence), prepared, diff
+            return _Settled(run=False, verdict=Verdict.DENY, code="user.denied", sentence=sentence), prepared, diff
         return (
-            _Settled(run=True, verdict=Shown.ASK, code=decision.code, sentence="approved by the user"),
+            _Settled(run=True, verdict=Verdict.ASK, code=decision.code, sentence="approved by the user"),
             prepared,
             diff,
         )
@@ -254,11 +271,14 @@ class Mediator:
         self._journal.answered(call_id, answer, call.digest())
         return answer
 
-    def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> FileReply:
-        completed = self._run(replace(prepared, stdin=preview_request(call, prepared.path)))
-        return worker_reply(completed.stdout)
+    def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> Ran:
+        """What the change would do, without making it: nothing is granted for writing that was not approved yet."""
+        read, write = self._extra_roots(prepared)
+        with self._confinement.executor((*read, *write), ()) as executor:
+            request = preview_request(call, prepared.path)
+            return read_reply(executor.run(prepared.argv, stdin=request, timeout_s=prepared.timeout_s))
 
-    def _execute(self, call_id: str, prepared: Prepared) -> Ran:
+    def _execute(self, prepared: Prepared) -> Ran:
         try:
             completed = self._run(prepared)
             ran = read_shell(completed) if isinstance(prepared.call, ShellCall) else read_reply(completed)
@@ -269,7 +289,6 @@ class Mediator:
             ran = Ran(ToolOutcome.FAILED, None, 0.0, "", "the user stopped this")
         except LocalGptError as error:
             ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
-        self._journal.finished(call_id, prepared, ran)
         return ran
 
     def _run(self, prepared: Prepared) -> Completed:
@@ -330,6 +349,14 @@ class Mediator:
         if change := self._guard.refresh():
             self._journal.policy_state(self._guard)
             yield Notice(Level.WARNING, change)
+
+
+def _join(flow: Flow, label: Label) -> Flow:
+    """The label of a context into which something of `label` came: the lower integrity, the higher confidentiality."""
+    return Flow(
+        max(flow.integrity, label.integrity, key=list(Integrity).index),
+        max(flow.confidentiality, label.confidentiality, key=list(Confidentiality).index),
+    )
 
 
 def _covered(path: str, roots: tuple[str, ...]) -> bool:

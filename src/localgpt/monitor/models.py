@@ -283,7 +283,7 @@ def embedded(config: Config, selection: Selection, weights: Path, runtime_dir: P
     """Describe the embedded model whose weights are the file `weights`; its server starts with the session."""
     name, key = selection.ref.name, secrets.token_hex(32)
     socket_path, private_dir = _socket_place(runtime_dir)
-    threads = config.embedded.threads or max(1, (os.cpu_count() or 2) - 1)
+    threads = config.embedded.threads or 0  # 0: the server counts the cores that it may use
     context = config.embedded.context_tokens
     start = EmbeddedStart(str(weights), name, socket_path, key, threads, context)
     endpoint = Endpoint("embedded", Protocol.OPENAI_CHAT, "http://localhost/v1", name, "embedded", socket_path)
@@ -294,7 +294,7 @@ def embedded(config: Config, selection: Selection, weights: Path, runtime_dir: P
         traits,
         ToolMode.SCHEMA,
         Reach.EMBEDDED,
-        "this process",
+        "localgpt.gateway.embedded",
         confirmed=True,
         keys=keys,
         embedded=start,

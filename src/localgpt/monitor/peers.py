@@ -1,4 +1,4 @@
-"""The monitor's children as one thing to wait on: messages in, crashes named, restarts counted."""
+"""The monitor's children as one thing to wait on: messages in, crashes named and counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localgpt.errors import ChannelError
 from localgpt.monitor.children import Child, ChildFailed, Room, spawn
 from localgpt.wire import Message, PeerGone
 
-MAX_RESTARTS: Final = 5  #: of one room in one session; a room that keeps dying is reported, not restarted for ever
+MAX_CRASHES: Final = 5  #: of one room in one session; a room that keeps dying is reported, not restarted for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,18 @@ class Peers:
         self._environ = environ
         self._spawner = spawner
         self._children: dict[Room, Child] = {}
-        self._starts: dict[Room, int] = {}
+        self._crashes: dict[Room, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def start(self, room: Room, *first: Message) -> int:
         """Start the child of `room`, send it its first messages, and return its process id.
 
         Raises:
-            ChildFailed: when it cannot be started, or has been restarted too often.
+            ChildFailed: when it cannot be started, or has crashed too often.
         """
-        self._starts[room] = self._starts.get(room, 0) + 1
-        if self._starts[room] > 1 + MAX_RESTARTS:
+        if self._crashes.get(room, 0) > MAX_CRASHES:
             raise ChildFailed(
-                f"the {room.value} process ended {MAX_RESTARTS + 1} times in this session",
+                f"the {room.value} process crashed {MAX_CRASHES + 1} times in this session",
                 cure="start a new session; if it happens again, run: localgpt doctor",
             )
         child = self._spawner(room, self._environ)
@@ -84,9 +83,6 @@ class Peers:
         """Find the children that have ended since somebody last listened to them."""
         dead = [child for child in self._children.values() if child.process.poll() is not None]
         return tuple(self._crashed(child, PeerGone("the other process ended")) for child in dead)
-
-    def running(self, room: Room) -> bool:
-        return room in self._children
 
     def send(self, room: Room, message: Message) -> None:
         """Send to the child of `room`; a child that has just died is reported by the next `wait`, not here."""
@@ -140,6 +136,7 @@ class Peers:
 
     def _crashed(self, child: Child, error: Exception) -> Crashed:
         del self._children[child.room]
+        self._crashes[child.room] = self._crashes.get(child.room, 0) + 1
         status = child.end(grace_s=0.5)
         sentence = child.describe_end() + ("" if isinstance(error, PeerGone) else f" ({error})")
         return Crashed(child.room, child.pid, status, sentence)

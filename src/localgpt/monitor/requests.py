@@ -45,10 +45,6 @@ class Prepared:
     path: str
     timeout_s: float | None = None
 
-    @property
-    def changes_a_file(self) -> bool:
-        return isinstance(self.call, (WriteFileCall, EditFileCall))
-
 
 def prepare(name: str, arguments_json: str, cwd: Path) -> Prepared:
     """Check a model's call and say what it would do.
@@ -63,7 +59,7 @@ def prepare(name: str, arguments_json: str, cwd: Path) -> Prepared:
     return Prepared(
         name,
         call,
-        shown_argv(name, call),
+        _shown(name, call),
         worker_argv(os.path.realpath(sys.executable)),
         worker_request(call, path),
         _effects(call, path),

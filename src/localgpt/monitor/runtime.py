@@ -125,6 +125,7 @@ class Runtime:
             guard=self.guard,
             confinement=self._confinement,
             approvals=Approvals(self._approver),
+            resumed=resume is not None,
         )
         start = AgentStart(
             session_id=session_id,

@@ -46,7 +46,6 @@ from localgpt.wire import (
 
 _GRACE_S: Final = 15.0  #: beyond the turn's own deadline, before the agent counts as stuck
 _CANCEL_S: Final = 5.0  #: for the agent to end a cancelled turn
-_READY_S: Final = 30.0  #: for the embedded model to load
 
 
 @dataclass(slots=True)
@@ -56,7 +55,6 @@ class _Turn:
     turn_id: str
     deadline: float
     cancelled: bool = False
-    answer_began: bool = False
 
 
 class Session:
@@ -329,5 +327,5 @@ class Session:
 
 
 def new_session_id() -> str:
-    """A fresh session id: sortable by time, 128 bits of it random enough not to collide."""
+    """A fresh session id: sortable by time, with 32 random bits."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
