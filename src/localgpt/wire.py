@@ -328,7 +328,7 @@ class GatewayStart:
 
 @dataclass(frozen=True, slots=True)
 class GatewayCall:
-    """One model call, decided and logged. `policy_text` is already inside `messages`."""
+    """One model call, decided and logged. The policy's prose is already inside `messages`."""
 
     request_id: str
     endpoint: Endpoint

@@ -167,6 +167,7 @@ def test_every_documented_key_loads_and_what_protects_nothing_here_is_named():
     inert = {warning.split(": ")[1].removesuffix(" has no effect here") for warning in warnings}
     assert inert == {
         "security.strict_policy",
+        "agent.fallback_models",
         "security.allowed_directories",
         "tools.require_approval",
         "tools.filters.bash.deny_patterns",

@@ -70,10 +70,12 @@ def follow(descriptor: int, position: Position) -> Tail:
     """
     lines = read_lines(descriptor, position.end)
     for line in lines:
+        problem = EntryCorrupted("the line has no end")
+        entry = None
         try:
             entry = decode_entry(line.removesuffix(b"\n"))
         except EntryCorrupted as error:
-            entry, problem = None, error
+            problem = error
         if entry is None or not line.endswith(b"\n"):
             if len(line) > MAX_LINE_BYTES or next(lines, None) is not None:
                 raise EntryCorrupted(f"after entry {position.seq}: {problem.message}") from problem

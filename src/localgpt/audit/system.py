@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Times for entries. Only `mono_us` orders anything; `now_us` informs a reader."""
+    """Times for entries. Both inform a reader; the order of entries is that of the file."""
 
     def now_us(self) -> int:
         """UTC microseconds since 1970."""

@@ -119,7 +119,7 @@ class _Opened:
         self.journal.sandbox_proof(self.confinement.proof, plan)
         request = Request(typed.prepared.tool, typed.prepared.effects, self.confinement.scope)
         decision = self.guard.decide(Flow(), request)
-        self.journal.decided(typed.call_id, typed.prepared, decision, self.guard)
+        self.journal.decided(typed.call_id, typed.prepared, decision, self.guard, Flow())
         if decision.verdict is Verdict.DENY:
             raise CommandDenied(f"{decision.code}: {decision.sentence}", cure="read LocalGPT.md; localgpt verify")
         if decision.verdict is Verdict.ASK:

@@ -22,6 +22,8 @@ _POSITION: Final = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document
 #: Settings of other versions that protect nothing here. Ignoring one in silence would leave a user less safe than the
 #: file reads, so each is named, with what does the same.
 _INERT: Final = {
+    "agent.fallback_models": "only the model that was chosen is used",
+    "agent.max_tool_errors": "a turn is bounded by its rounds and its deadline",
     "agent.permission_level": "the signed policy decides what the agent may do",
     "sandbox.level": "the strongest confinement that can be proven is always used (localgpt sandbox status)",
     "security.allowed_directories": "the project and --add-dir are reached; more: [sandbox] allow_paths",
@@ -29,6 +31,7 @@ _INERT: Final = {
     "security.encryption": "nothing is encrypted; keep the state directory on an encrypted disk",
     "security.sandbox_backend": "commands are confined by the kernel itself, without containers",
     "security.strict_policy": "the policy signed last always stays in force, whatever happens to the file",
+    "tools.bash_timeout_ms": "commands are bounded by sandbox.timeout_secs",
     "tools.require_approval": 'write [[ask]] tool = "NAME" in LocalGPT.md, where it is signed',
     "tools.use_content_delimiters": "foreign content is always delimited",
 }

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -159,14 +159,14 @@ class Confinement:
             return Plan.workspace_write(
                 self.project.path, read=more, write=extra, limits=limits, environ=self._environ, denied=self._denied()
             )
-        plan = Plan.read_only(
+        return Plan.read_only(
             self.project.path,
             read=[*more, *map(str, self.project.extra)],
+            write=write,
             limits=limits,
             environ=self._environ,
             denied=self._denied(),
         )
-        return replace(plan, write_roots=(*plan.write_roots, *map(os.path.realpath, write))) if write else plan
 
     def _denied(self) -> list[str]:
         own = (self._paths.device_key, self._paths.audit_dir, self._paths.config_dir, self._paths.state_dir)

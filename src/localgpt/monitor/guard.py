@@ -34,8 +34,8 @@ class PolicyGuard:
 
     def warnings(self) -> tuple[str, ...]:
         """What the user should know before anything else; that a new policy is not signed yet, the banner says."""
-        notes = self._effective.notes
-        if self._effective.state in (PolicyState.VALID, PolicyState.UNSIGNED):
+        notes, status = self._effective.notes, self._effective.status
+        if status.state is PolicyState.VALID or (status.state is PolicyState.UNSIGNED and status.problem is None):
             return notes
         return (_explain(self._effective), *notes)
 

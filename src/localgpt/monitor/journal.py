@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Final
 
+from localgpt import canon
 from localgpt.audit import AuditLog
 from localgpt.errors import AuditError
 from localgpt.monitor.children import Room
@@ -17,7 +18,7 @@ from localgpt.monitor.events import Answer, SessionStatus
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
-from localgpt.policy import Connect, Decision, Reach, ReadPath, Run, WritePath
+from localgpt.policy import Connect, Decision, Flow, Reach, ReadPath, Run, WritePath
 from localgpt.sandbox import Proof
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
@@ -42,9 +43,9 @@ class Journal:
         """The same log, for the entries of one session."""
         return Journal(self._log, session_id, failure=self._not_opened)
 
-    # --- must be durable before anything happens ----------------------------------------------------------------
+    # --- must be durable before anything happens: these raise ---------------------------------------------------
 
-    def decided(self, call_id: str, prepared: Prepared, decision: Decision, guard: PolicyGuard) -> None:
+    def decided(self, call_id: str, prepared: Prepared, decision: Decision, guard: PolicyGuard, flow: Flow) -> None:
         """Write a decision, durable when this returns.
 
         Raises:
@@ -58,10 +59,22 @@ class Journal:
             code=token(decision.code),
             rule=decision.rule or None,
             policy=guard.digest,
+            flow=_digest({"integrity": flow.integrity, "confidentiality": flow.confidentiality}),
+            request=_digest({"tool": prepared.tool, "effects": [str(effect) for effect in prepared.effects]}),
             **self._argv_fields(prepared.argv),
             effects=[_EFFECTS.get(type(effect), "other") for effect in prepared.effects],
             path=prepared.path or None,
         )
+
+    def answered(self, call_id: str, answer: Answer, digest: str) -> None:
+        """Write the user's answer; as binding as `decided`.
+
+        Raises:
+            AuditError: it could not be written; the answer does not count.
+        """
+        self._append("approval", call=token(call_id), choice=answer.choice.value, digest=digest)
+
+    # --- noted before it happens; talking goes on without ------------------------------------------------------
 
     def decided_model(self, request_id: str, host: str, decision: Decision, guard: PolicyGuard) -> None:
         """Write the decision on a model call. Talking needs no log, so this never raises."""
@@ -82,14 +95,6 @@ class Journal:
         self._note(
             "decision", call=token(call_id), tool=tool or "?", verdict="deny", code=token(code), policy=guard.digest
         )
-
-    def answered(self, call_id: str, answer: Answer, digest: str) -> None:
-        """Write the user's answer; as binding as `decided`.
-
-        Raises:
-            AuditError: it could not be written; the answer does not count.
-        """
-        self._append("approval", call=token(call_id), choice=answer.choice.value, digest=digest)
 
     def process_starting(self, role: str, argv0: str) -> None:
         """Write that a process of the runtime is about to start. Talking needs no log, so this never raises."""
@@ -246,6 +251,10 @@ class Journal:
         """Write without a promise: talking goes on when it fails; a log that is broken by it has a `failure`."""
         with contextlib.suppress(AuditError):
             self._append(kind, **fields)
+
+
+def _digest(value: canon.Json) -> str:
+    return hashlib.sha256(canon.encode(value)).hexdigest()
 
 
 def token(text: str) -> str:

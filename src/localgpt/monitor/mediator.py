@@ -202,7 +202,7 @@ class Mediator:
         if off and decision.verdict is not Verdict.DENY:
             decision = Decision(Verdict.DENY, "effects.off", f"effects are off: {off}", "runtime")
         try:
-            self._journal.decided(call_id, prepared, decision, self._guard)
+            self._journal.decided(call_id, prepared, decision, self._guard, self._flow)
             settled, prepared, diff = self._settle(call_id, prepared, decision)
         except (LocalGptError, OSError) as error:
             settled, diff = _Settled(run=False, verdict=Verdict.DENY, code="effects.off", sentence=str(error)), ""

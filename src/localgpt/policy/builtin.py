@@ -15,7 +15,7 @@ from localgpt.policy.model import Code, Policy, Table, Verdict
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _REINSTALL: Final = "install the program again"
 
-#: Codes that a table must deny and a user's rule decides; they have no line in the built-in table.
+#: Codes that no line of the built-in table decides: a user's rule does, or the loss of the signed policy.
 _NOT_IN_TABLE: Final = frozenset({Code.RULE_ALLOW, Code.RULE_ASK, Code.RULE_DENY, Code.POLICY_LOCKED})
 
 #: Whatever the shipped file says, these are denied: a damaged table must not open them.

@@ -23,7 +23,7 @@ _LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal", ".lan", ".home.ar
 
 
 class HostKind(Enum):
-    """What a host is, as far as its spelling tells. A name may still resolve to anything: the executor checks again."""
+    """What a host is, as far as its spelling tells. A name may still resolve to anything."""
 
     BAD = "bad"
     METADATA = "metadata"

@@ -171,8 +171,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer. `code` is a value of `Code`; `sentence` is for a person; `rule` names what decided.
-
+    """The answer. `sentence` is for a person; `rule` names what decided.
+    `code` is a value of `Code`, or the monitor's own `effects.off`.
     `sentence` may quote foreign text (paths, argv): control characters are escaped, and it is bounded.
     """
 

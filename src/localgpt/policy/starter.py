@@ -31,7 +31,7 @@ The text of this file goes to the model with every call. The fenced policy block
 # write = ["migrations/**", "**/*.lock"]
 #
 # [[allow]]
-# connect = ["example.org:443", "*.example.net:443"]
+# write = ["/home/me/notes/**"]
 # even_when_tainted = true        # also after a stranger's text has entered the conversation
 ```
 """

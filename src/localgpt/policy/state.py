@@ -1,7 +1,7 @@
 """What the state directory remembers of a policy: the last verified bytes (snapshot) and the highest sequence (pin).
 
-Both are authenticated with their own subkeys and name the document's path, so that neither can be forged, mixed up or
-carried to another workspace. Bytes in, bytes out.
+Both are authenticated with their own subkeys and name the workspace, so that neither can be forged, mixed up or
+carried to another one. Bytes in, bytes out.
 
 Source: docs/spec/policy.md.
 """

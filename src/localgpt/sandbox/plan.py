@@ -114,13 +114,14 @@ class Plan:
         path: str | os.PathLike[str],
         *,
         read: Iterable[str | os.PathLike[str]] = (),
+        write: Iterable[str | os.PathLike[str]] = (),
         denied: Iterable[str | os.PathLike[str]] = (),
         limits: Limits | None = None,
         env: Iterable[tuple[str, str]] = (),
         environ: Mapping[str, str] | None = None,
     ) -> Plan:
-        """Like `workspace_write`, but nothing may be changed except the command's own temporary files."""
-        return _plan(path, read=[path, *read], write=[], denied=denied, limits=limits, env=env, environ=environ)
+        """Like `workspace_write`, but nothing may be changed except `write` and the command's own temporary files."""
+        return _plan(path, read=[path, *read], write=write, denied=denied, limits=limits, env=env, environ=environ)
 
 
 def _plan(
