@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_a_script_that_changes_before_the_answer_is_denied(tmp_path: Path, words
         words = ("sh", "x.sh")
     user = Scripted(Choice.ONCE, meanwhile=lambda: script.write_text("echo evil"))
     assert ask(Approvals(user), call(tmp_path, *words)) is Choice.DENY
+
+
+def test_a_file_outside_the_folder_or_no_file_at_all_is_not_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")  # opening it would wait for a writer
+    (tmp_path / "link").symlink_to("/proc/kmsg")
+    assert call(tmp_path, "cat", "fifo", "link", "/proc/kmsg", "/dev/zero", "..", "").digest()
 
 
 def test_a_script_that_changes_after_a_session_answer_asks_again(tmp_path: Path):

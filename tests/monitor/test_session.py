@@ -201,6 +201,22 @@ def test_a_crash_ends_the_turn_with_a_message_and_the_session_goes_on(stage: Mak
     assert "process.end" in on.kinds()
 
 
+@pytest.mark.parametrize("room", ["localgpt.agent", "localgpt.gateway"])
+def test_a_crash_during_a_command_ends_command_and_turn(stage: MakeStage, room: str):
+    on = stage([shell("sleep 50"), {"text": "Back."}, {"text": "Back."}])
+    session = on.session()
+    events: list[Event] = []
+    for event in session.turn("go"):
+        events.append(event)
+        if isinstance(event, ToolStarted):
+            threading.Timer(0.3, kill, (room,)).start()
+    assert ended(events).reason is TurnReason.CRASHED
+    (finished,) = [event for event in events if isinstance(event, ToolFinished)]
+    assert finished.duration_s < 20
+    assert ended(list(session.turn("again"))).reason is TurnReason.DONE
+    session.close()
+
+
 def test_a_crash_between_turns_is_mended_at_the_next(stage: MakeStage):
     on = stage([{"text": "One."}, {"text": "Two."}])
     session = on.session()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ from localgpt.monitor.events import Answer, Approver, Choice, Question
 EXPIRES_S: Final = 120.0
 MAX_QUESTIONS: Final = 20  #: in one turn; more is a flood, and a flood gets no answers
 _DOMAIN: Final = b"localgpt approval v1\x00"
-_MAX_OPERAND_BYTES: Final = 64 * 1024 * 1024
+_MAX_OPERAND_BYTES: Final = 16 * 1024 * 1024
+_MAX_OPERANDS: Final = 64
 _FLOOD: Final = "too many questions in this turn; the rest are denied without asking"
 
 
@@ -49,12 +52,15 @@ def _text(word: str) -> str:
 
 
 def _operands(argv: tuple[str, ...], cwd: Path) -> Mapping[str, str]:
-    """Digest every regular file named by a word of argv, or by a word of a shell command in it: a script may not
-    change between the answer and the run."""
-    words = {word for argument in argv for word in (argument, *_split(argument))}
+    """Digest the regular files below `cwd` that a word of argv, or of a shell command in it, names.
+
+    A script may not change between the answer and the run. Files elsewhere cannot be changed by the agent, and reading
+    them here, outside the sandbox and before anybody has answered, would be an effect of its own.
+    """
+    words = {word for argument in argv for word in (argument, *_split(argument), argument.rpartition("=")[2])}
     found: dict[str, str] = {}
-    for word in sorted(words):
-        if digest := _file_digest(cwd, word):
+    for word in sorted(words)[: _MAX_OPERANDS * 16]:
+        if len(found) < _MAX_OPERANDS and (digest := _file_digest(cwd, word)):
             found[hashlib.sha256(_text(word).encode()).hexdigest()] = digest
     return found
 
@@ -69,15 +75,21 @@ def _split(argument: str) -> list[str]:
 def _file_digest(cwd: Path, word: str) -> str | None:
     if not word or "\x00" in word or len(word) > 4096:
         return None
-    path = cwd / word
     try:
-        if not path.is_file():
+        path = (cwd / word).resolve()
+        if not path.is_relative_to(cwd.resolve()):
             return None
-        if path.stat().st_size > _MAX_OPERAND_BYTES:
-            return f"size {path.stat().st_size} mtime {path.stat().st_mtime_ns}"
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (OSError, RuntimeError, ValueError):
         return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if status.st_size > _MAX_OPERAND_BYTES:
+            return f"size {status.st_size} mtime {status.st_mtime_ns} inode {status.st_ino}"
+        return hashlib.sha256(file.read(_MAX_OPERAND_BYTES + 1)).hexdigest()
 
 
 class Approvals:

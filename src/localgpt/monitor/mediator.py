@@ -64,6 +64,7 @@ from localgpt.wire import (
 
 _KNOWN: Final = frozenset(declaration.name for declaration in DECLARATIONS)
 _RUNTIME: Final = Label(Integrity.POLICY, Confidentiality.PUBLIC, "runtime")
+_DETAILS: Final = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, "why it was not done")
 _TAINTED: Final = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
 _PREVIEW_CHARS: Final = 4096
 _ATTACHED_CHARS: Final = 20_000
@@ -73,13 +74,15 @@ _ATTACHED_CHARS: Final = 20_000
 class _Settled:
     """A decision after preview and answer: run it, or not, and what to tell the model.
 
-    `doomed`: the preview of a change found that it cannot be made; nobody was asked.
+    `sentence` may quote paths and is for the user; `own_words` hold nothing foreign and may stand before a model
+    unmarked. `doomed`: the preview of a change found that it cannot be made; nobody was asked.
     """
 
     run: bool
     verdict: Verdict
     code: str
     sentence: str
+    own_words: str = ""
     doomed: Ran | None = None
 
 
@@ -171,7 +174,8 @@ class Mediator:
         if request.name not in _KNOWN:
             return (yield from self._unknown(request))
         try:
-            prepared = prepare(request.name, request.arguments_json, self._confinement.project.path)
+            scope = self._confinement.scope
+            prepared = prepare(request.name, request.arguments_json, self._confinement.project.path, Path(scope.home))
         except ToolArgumentError as error:
             self._journal.refused(request.call_id, request.name, "tool.arguments", self._guard)
             return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)
@@ -209,14 +213,15 @@ class Mediator:
         yield ToolStarted(call_id, prepared.tool, prepared.shown, settled.verdict, settled.code, settled.sentence, diff)
         if not settled.run and settled.doomed is None:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
-            return ToolResult(call_id, ToolOutcome.DENIED, "", _RUNTIME, settled.sentence)
+            return _refusal(call_id, settled)
         ran = settled.doomed or self._execute(prepared)
         self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
-        yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, ran.notice)
+        notice = ran.problem or ran.notice
+        yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, notice)
         label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
         self._flow = _join(self._flow, label)
-        return ToolResult(call_id, ran.outcome, ran.text, label, ran.notice)
+        return ToolResult(call_id, ran.outcome, "\n".join(filter(None, (ran.text, ran.problem))), label, ran.notice)
 
     def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
         return self._guard.decide(self._flow, Request(tool, effects, self._confinement.scope))
@@ -250,7 +255,10 @@ class Mediator:
         answer = self._ask(call_id, prepared, decision, diff)
         if answer.choice is Choice.DENY:
             sentence = f"the user denied this{f': {answer.reason}' if answer.reason else ''}"
-            return _Settled(run=False, verdict=Verdict.DENY, code="user.denied", sentence=sentence), prepared, diff
+            settled = _Settled(
+                run=False, verdict=Verdict.DENY, code="user.denied", sentence=sentence, own_words=sentence
+            )
+            return settled, prepared, diff
         return (
             _Settled(run=True, verdict=Verdict.ASK, code=decision.code, sentence="approved by the user"),
             prepared,
@@ -283,12 +291,12 @@ class Mediator:
             completed = self._run(prepared)
             ran = read_shell(completed) if isinstance(prepared.call, ShellCall) else read_reply(completed)
         except (SandboxError, EffectsOff) as error:
-            ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
+            ran = _failed(error)
         except KeyboardInterrupt:
             self._confinement.cancel()
             ran = Ran(ToolOutcome.FAILED, None, 0.0, "", "the user stopped this")
         except LocalGptError as error:
-            ran = Ran(ToolOutcome.FAILED, None, 0.0, "", str(error))
+            ran = _failed(error)
         return ran
 
     def _run(self, prepared: Prepared) -> Completed:
@@ -349,6 +357,17 @@ class Mediator:
         if change := self._guard.refresh():
             self._journal.policy_state(self._guard)
             yield Notice(Level.WARNING, change)
+
+
+def _refusal(call_id: str, settled: _Settled) -> ToolResult:
+    """What the model is told of a call that did not run. The full sentence quotes paths, so it goes as foreign text."""
+    words = settled.own_words or f"not done ({settled.code})"
+    details = "" if settled.own_words else settled.sentence
+    return ToolResult(call_id, ToolOutcome.DENIED, details, _DETAILS, words)
+
+
+def _failed(error: LocalGptError) -> Ran:
+    return Ran(ToolOutcome.FAILED, None, 0.0, "", f"it could not be run ({error.code})", problem=str(error))
 
 
 def _join(flow: Flow, label: Label) -> Flow:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -89,6 +90,29 @@ class Peers:
         if child := self._children.get(room):
             with contextlib.suppress(PeerGone):
                 child.channel.send(message)
+
+    @contextlib.contextmanager
+    def watched(self, when_one_ends: Callable[[], None]) -> Iterator[None]:
+        """While the block runs and nobody waits here, call `when_one_ends` (from another thread) if a child ends."""
+        watched = [os.pidfd_open(child.pid) for child in self._children.values()]
+        over = os.eventfd(0, os.EFD_CLOEXEC)
+
+        def watch() -> None:
+            poll = select.poll()
+            for descriptor in (*watched, over):
+                poll.register(descriptor, select.POLLIN)
+            if over not in {descriptor for descriptor, _ in poll.poll()}:
+                when_one_ends()
+
+        thread = threading.Thread(target=watch, name="children", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            os.eventfd_write(over, 1)
+            thread.join()
+            for descriptor in (*watched, over):
+                os.close(descriptor)
 
     def wake(self) -> None:
         """Make the running or the next `wait` return `Woken`. Safe in signal handlers and other threads."""

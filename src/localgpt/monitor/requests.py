@@ -18,6 +18,7 @@ from localgpt.tools import (
     ReadFileCall,
     SearchTextCall,
     ShellCall,
+    ToolArgumentError,
     WriteFileCall,
     parse_call,
     shown_argv,
@@ -46,7 +47,7 @@ class Prepared:
     timeout_s: float | None = None
 
 
-def prepare(name: str, arguments_json: str, cwd: Path) -> Prepared:
+def prepare(name: str, arguments_json: str, cwd: Path, home: Path) -> Prepared:
     """Check a model's call and say what it would do.
 
     Raises:
@@ -55,11 +56,11 @@ def prepare(name: str, arguments_json: str, cwd: Path) -> Prepared:
     call = parse_call(name, arguments_json)
     if isinstance(call, ShellCall):
         return prepare_shell(name, call)
-    path = resolve(call.path, cwd)
+    path = resolve(call.path, cwd, home)
     return Prepared(
         name,
         call,
-        _shown(name, call),
+        _shown(name, call, path, cwd),
         worker_argv(os.path.realpath(sys.executable)),
         worker_request(call, path),
         _effects(call, path),
@@ -73,17 +74,30 @@ def prepare_shell(tool: str, call: ShellCall) -> Prepared:
     return Prepared(tool, call, argv, argv, b"", (Run(argv),), "", call.timeout_s)
 
 
-def resolve(path: str, cwd: Path) -> str:
-    """The absolute path without links, `.` or `..`, of a file that may not exist yet. A leading `~` is the home."""
-    return os.path.realpath(cwd / Path(path).expanduser())
+def resolve(path: str, cwd: Path, home: Path) -> str:
+    """The absolute path without links, `.` or `..`, of a file that may not exist yet. `~` and `~/…` are the home.
+
+    Raises:
+        ToolArgumentError: the path cannot be looked up at all, as one with a name of 300 characters.
+    """
+    if path == "~" or path.startswith("~/"):
+        path = str(home) + path[1:]
+    try:
+        return os.path.realpath(cwd / path)
+    except (OSError, ValueError) as error:
+        raise ToolArgumentError(f"the path cannot be looked up: {type(error).__name__}") from error
 
 
-def _shown(name: str, call: FileCall) -> tuple[str, ...]:
-    """The call as the user sees it; what a change would write is shown once, as its diff."""
-    words = shown_argv(name, call)
-    if not isinstance(call, (WriteFileCall, EditFileCall)):
-        return words
-    return tuple(word for word in words if not word.startswith(("content=", "old_text=", "new_text=")))
+def _shown(name: str, call: FileCall, path: str, cwd: Path) -> tuple[str, ...]:
+    """The call as the user sees and approves it: with the path it will really touch, wherever the name led.
+
+    What a change would write is shown once, as its diff.
+    """
+    words = [word for word in shown_argv(name, call) if not word.startswith("path=")]
+    if isinstance(call, (WriteFileCall, EditFileCall)):
+        words = [word for word in words if not word.startswith(("content=", "old_text=", "new_text="))]
+    inside = os.path.relpath(path, cwd)
+    return (words[0], f"path={path if inside.startswith('..') else inside}", *words[1:])
 
 
 def _shell() -> str:

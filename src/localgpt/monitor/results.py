@@ -12,7 +12,10 @@ from localgpt.wire import ToolOutcome
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The end of one call. `text` is foreign; `notice` is the runtime's own words; digests are of a changed file."""
+    """The end of one call. `text` is foreign; `notice` is the runtime's own words; digests are of a changed file.
+
+    `problem` is an error's text: ours, but it may quote names, so it counts as foreign.
+    """
 
     outcome: ToolOutcome
     exit_status: int | None
@@ -23,6 +26,7 @@ class Ran:
     after: str = ""
     output_bytes: int = 0
     timed_out: bool = False
+    problem: str = ""
 
 
 def read_shell(completed: Completed) -> Ran:

@@ -233,7 +233,8 @@ class Session:
             case TurnText(turn_id=turn_id, text=text) if turn_id == turn.turn_id:
                 yield TextDelta(text)
             case ToolRequest() as request if arrived.room is Room.AGENT:
-                result = yield from self._mediator.tool(request)
+                with self._peers.watched(self._mediator.cancel):  # a crash ends the command, and then the turn
+                    result = yield from self._mediator.tool(request)
                 self._peers.send(Room.AGENT, result)
             case ModelRequest() as request if arrived.room is Room.AGENT:
                 yield from self._ask_model(request)
