@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,11 +99,15 @@ def endpoint_of(base_url: str, protocol: Protocol = OPENAI, **fields: Any) -> En
 
 @contextlib.contextmanager
 def gateway(
-    keys: Sequence[ProviderKey] = (), *, module: str = "localgpt.gateway", environ: dict[str, str] | None = None
+    keys: Sequence[ProviderKey] = (),
+    *,
+    module: str = "localgpt.gateway",
+    environ: dict[str, str] | None = None,
+    socket_dirs: tuple[str, ...] = (tempfile.gettempdir(),),
 ) -> Iterator[Conversation]:
     """Start a gateway, wait until it is ready, and end it with the block."""
     with child(module, environ) as talk:
-        talk.send(GatewayStart(tuple(keys)))
+        talk.send(GatewayStart(tuple(keys), socket_dirs))
         assert talk.channel.receive(PATIENCE_S) == GatewayReady()
         yield talk
 

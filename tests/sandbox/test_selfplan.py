@@ -66,6 +66,19 @@ print(code(lambda: os.kill(os.getppid(), 0)), code(lambda: os.kill(os.getpid(), 
     assert said == ["EPERM", "EPERM", "EPERM", "done"]
 
 
+def test_it_has_threads_and_no_children(tmp_path: Path) -> None:
+    said = confined(
+        """
+thread = threading.Thread(target=print, args=("thread",))
+thread.start()
+thread.join()
+print(code(os.fork), code(lambda: os.posix_spawn("/bin/true", ["true"], {})))
+""",
+        tmp_path,
+    )
+    assert said == ["thread", "EPERM", "EPERM"]
+
+
 def test_modules_and_threads_still_come(tmp_path: Path) -> None:
     said = confined(
         """

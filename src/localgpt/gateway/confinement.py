@@ -55,7 +55,8 @@ def confine_gateway(socket_dirs: tuple[str, ...]) -> None:
     Raises:
         SandboxError: it cannot be done; the process must end.
     """
-    sockets = frozenset({Sockets.INET_CLIENT, Sockets.UNIX_CLIENT})
+    # A client of unix sockets reaches every socket file of the user's on most kernels, so only who needs one is one.
+    sockets = frozenset({Sockets.INET_CLIENT, *((Sockets.UNIX_CLIENT,) if socket_dirs else ())})
     # From Landlock ABI 9 on a unix socket can be reached only below a write root; before, that right does not exist.
     write = _existing(socket_dirs) if landlock.abi() >= _ABI_OF_UNIX_SOCKETS else ()
     confine_self(SelfPlan(read=gateway_read_paths(), write=write, sockets=sockets), without_landlock=True)

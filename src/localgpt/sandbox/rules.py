@@ -136,6 +136,9 @@ def command_rules(*, namespaces: bool, signals_scoped: bool) -> tuple[Rule, ...]
     return (*COMMON, *_NO_SOCKETS, *alone)
 
 
+_THREAD: Final = 0x10000  #: CLONE_THREAD; clone3 answers ENOSYS already
+
+
 class Sockets(Enum):
     """What kind of socket a confined process of the runtime may use."""
 
@@ -146,8 +149,13 @@ class Sockets(Enum):
 
 
 def process_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
-    """Rules for a process of the runtime: nothing is ever executed, and only the named sockets exist."""
-    return (*COMMON, *_SHARED_HOST, Rule(("execve", "execveat")), *_socket_rules(sockets))
+    """Rules for a process of the runtime: it executes nothing, has no children that could outlive it, only threads, and
+    only the named sockets."""
+    alone = (
+        Rule(("execve", "execveat", "fork", "vfork")),
+        Rule(("clone",), where=_when(0, Comparison.EQUAL, 0, _THREAD)),
+    )
+    return (*COMMON, *_SHARED_HOST, *alone, *_socket_rules(sockets))
 
 
 def _socket_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:

@@ -38,6 +38,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "fcntl": (72, 25),
     "file_setattr": (469, 469),
     "finit_module": (313, 273),
+    "fork": (57, None),
     "fremovexattr": (199, 16),
     "fsconfig": (431, 431),
     "fsetxattr": (190, 7),
@@ -150,6 +151,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97),
     "uselib": (134, None),
     "userfaultfd": (323, 282),
+    "vfork": (58, None),
     "vhangup": (153, 58),
 }
 
