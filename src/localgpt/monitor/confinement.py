@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from localgpt import canon
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
-from localgpt.monitor.project import Project, runtime_places, secret_files
+from localgpt.monitor.project import Project, check_roots, runtime_places, secret_files
 from localgpt.policy import Places, Scope, make_scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
@@ -62,11 +62,15 @@ class Confinement:
         self._reason = ""
         self._hidden = secret_files(project.roots)
         self.exposed: tuple[str, ...] = ()
+        self.scope = self._make_scope()
         try:
             self._plan = self._make_plan((), ())
         except SandboxError as error:
             self._reason = str(error)
-        self.scope = self._make_scope()
+        else:
+            self.scope = replace(
+                self.scope, read_roots=tuple(dict.fromkeys((*self.scope.read_roots, *self._plan.read_roots)))
+            )
         self._ready = threading.Event()
         self._closing = threading.Event()
         threading.Thread(target=self._start, name="executor", daemon=True).start()
@@ -102,7 +106,11 @@ class Confinement:
         return () if self._plan is None else self._plan.env
 
     def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
-        """Hex SHA-256 that names exactly what a command could reach."""
+        """Hex SHA-256 that names exactly what a command could reach.
+
+        Raises:
+            SandboxError: a folder of `read` or `write` is refused.
+        """
         plan = self._make_plan(read, write)
         value: dict[str, canon.Json] = {
             "cwd": plan.cwd,
@@ -147,6 +155,9 @@ class Confinement:
     # --- plans --------------------------------------------------------------------------------------------------
 
     def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
+        configured = self._settings.write if self.project.trusted else ()
+        places = runtime_places(self._paths) if write or configured else ()
+        check_roots((*self._settings.read, *read), (*configured, *write), self.scope, places)
         limits = Limits(
             timeout_s=float(self._settings.timeout_secs),
             output_bytes=self._settings.max_output_bytes,
@@ -169,8 +180,10 @@ class Confinement:
         )
 
     def _denied(self) -> list[str]:
+        """What no command may reach: LocalGPT's own, every secret of the policy that is there, the project's."""
         own = (self._paths.device_key, self._paths.audit_dir, self._paths.config_dir, self._paths.state_dir)
-        return [*(str(path) for path in own if path.exists()), *self._hidden]
+        there = [path for path in (*map(str, own), *self.scope.secrets) if os.path.lexists(path)]
+        return [*dict.fromkeys(there), *self._hidden]
 
     def _make_scope(self) -> Scope:
         own = [*runtime_places(self._paths)]
@@ -185,7 +198,6 @@ class Confinement:
             places,
             str(self.project.path),
             trusted=self.project.trusted,
-            read_roots=() if self._plan is None else self._plan.read_roots,
             extra_write_roots=extra,
             resolve=os.path.realpath,
         )

@@ -13,11 +13,14 @@ from typing import Final
 from localgpt import canon
 from localgpt.config import Paths
 from localgpt.errors import ConfigError
-from localgpt.policy import is_secret_name
+from localgpt.policy import Scope, is_secret_name
+from localgpt.sandbox.faults import RootNotGrantable
+from localgpt.sandbox.toolchains import is_inside
 
 _MAX_ENTRIES: Final = 5000
 _MAX_DEPTH: Final = 3
 _NOT_SEARCHED: Final = frozenset({".git", "node_modules", ".venv", "venv", "target", "__pycache__"})
+_KERNELS: Final = ("/proc", "/sys", "/dev", "/run")  #: processes, devices and sockets, never files of the user's
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 
 
@@ -99,6 +102,33 @@ def check_project(folder: Path, paths: Paths) -> Path:
                 cure="start in another folder, or install LocalGPT outside this one",
             )
     return project
+
+
+def check_roots(read: Iterable[str], write: Iterable[str], scope: Scope, places: Iterable[Path]) -> None:
+    """Check folders that a configuration or one call adds to a plan; the project itself is `check_project`'s.
+
+    What is read may hold secrets, which the plan denies one by one, but not the home: too much of it has no name here.
+
+    Raises:
+        RootNotGrantable: a folder of the kernel's; the home or one above it; or, for writing, one that holds a place of
+            the runtime's own or a file that programs run at their start.
+    """
+    own = [str(place) for place in places]
+    read, write = [os.path.realpath(path) for path in read], [os.path.realpath(path) for path in write]
+    for root in (*read, *write):
+        for kernel in _KERNELS:
+            if is_inside(root, kernel) or is_inside(kernel, root):
+                raise RootNotGrantable(f"{root} would open {kernel} to commands", cure="name a folder of files")
+        if is_inside(scope.home, root):
+            raise RootNotGrantable(f"{root} would open the home folder to commands", cure="name a folder further down")
+    kept = [path for path in (*own, *scope.protected) if not is_inside(path, scope.project)]
+    for root in write:
+        for path in kept:
+            if is_inside(path, root) or is_inside(root, path):
+                raise RootNotGrantable(
+                    f"{root} would let commands change {path}, which other programs run or believe",
+                    cure="name a folder that holds nothing but your files",
+                )
 
 
 def secret_files(roots: Iterable[str]) -> tuple[str, ...]:

@@ -69,6 +69,13 @@ class RootHoldsSecrets(PlanInvalid):
     exit_status = ExitStatus.REFUSED
 
 
+class RootNotGrantable(PlanInvalid):
+    """A root that nobody may add to a plan: the kernel's own folders, or one that holds what must stay the user's."""
+
+    code = "sandbox.plan.root"
+    exit_status = ExitStatus.REFUSED
+
+
 class RuntimeInsideWriteRoot(PlanInvalid):
     """A command could rewrite the interpreter or the program that confines it."""
 

@@ -138,6 +138,7 @@ def _plan(
     home = os.path.realpath(environ.get("HOME") or os.path.expanduser("~"))
     cwd, *_ = _resolve([path])
     writes = _resolve(write)
+    hidden = [os.path.realpath(p) for p in denied] + [p for p in _SYSTEM_SECRETS if os.path.exists(p)]
     tools = find_toolchains(home)
     base = venv_base(cwd)
     links = [(root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root)]
@@ -145,8 +146,8 @@ def _plan(
     system = [root for root in _SYSTEM_ROOTS if os.path.exists(root) and not os.path.islink(root)]
     pythons = [p for prefix in (sys.base_prefix, base) if prefix for p in python_roots(prefix, home)]
     asked = _resolve(read)
-    reads = _outermost([*system, *tools.roots, *pythons, *asked])
-    hidden = [os.path.realpath(p) for p in denied] + [p for p in _SYSTEM_SECRETS if os.path.exists(p)]
+    found = [root for root in (*tools.roots, *pythons) if not any(is_inside(root, path) for path in hidden)]
+    reads = _outermost([*system, *found, *asked])
     plan = Plan(
         cwd=cwd,
         read_roots=reads,
@@ -161,11 +162,17 @@ def _plan(
 
 
 def check_secrets(plan: Plan, home: str) -> None:
-    """Refuse a plan that would open a store of credentials.
+    """Refuse a plan that would open a store of credentials, or whose root is one or lies in one.
+
+    A denied path inside a root is hidden; a root inside a denied path would be nothing but hidden, so it is a mistake.
 
     Raises:
         RootHoldsSecrets: naming the first such store.
     """
+    for root in (*plan.read_roots, *plan.write_roots):
+        for path in plan.denied:
+            if is_inside(root, path):
+                raise RootHoldsSecrets(f"{root} is denied to commands with {path}", cure="leave it out")
     for store in (os.path.realpath(os.path.join(home, each)) for each in SECRET_STORES):
         if not os.path.lexists(store) or any(is_inside(store, path) for path in plan.denied):
             continue

@@ -1,0 +1,92 @@
+"""What a session's commands reach: one list of secrets, no folder that opens more, never a lower rung than proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localgpt.monitor.confinement import Confinement
+from localgpt.monitor.events import Answer, Choice
+from localgpt.policy.builtin import builtin_policy
+from localgpt.sandbox import Rung
+from localgpt.sandbox.faults import PlanInvalid, RootHoldsSecrets, RootNotGrantable
+from localgpt.sandbox.toolchains import SECRET_STORES, is_inside
+from localgpt.wire import ToolOutcome
+from tests.monitor.desk import Desk
+
+SECRETS = (
+    ".config/op/token",
+    ".config/rclone/rclone.conf",
+    ".config/BraveSoftware/profile",
+    ".pgpass",
+    ".my.cnf",
+    ".bash_history",
+)
+
+
+@pytest.fixture(params=list(Rung))
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    for name in SECRETS:
+        secret = tmp_path / "home" / name
+        secret.parent.mkdir(parents=True, exist_ok=True)
+        secret.write_text(f"CANARY {name}\n")
+    (tmp_path / "home/.config/harmless.conf").write_text("CANARY harmless\n")
+    opened = Desk(tmp_path, rung=request.param)
+    yield opened
+    opened.close()
+
+
+def run(confinement: Confinement, command: str, *, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
+    with confinement.executor(read, write) as executor:
+        done = executor.run(["/bin/sh", "-c", command])
+    return (done.stdout + done.stderr).decode()
+
+
+def test_an_approved_folder_does_not_open_the_secrets_in_it(desk: Desk):
+    folder = str(desk.home / ".config")
+    text = run(desk.confinement, f"grep -r CANARY {folder} {folder}/harmless.conf", read=(folder,))
+    assert {line for line in text.splitlines() if "CANARY" in line} == {f"{folder}/harmless.conf:CANARY harmless"}
+    desk.user.answers = [Answer(Choice.ONCE)]
+    result = desk.call("search_text", path=folder, pattern="CANARY")
+    assert "harmless" in result.text or desk.confinement.rung == "B"  # where a folder with a denied one is not listed
+    assert "rclone" not in result.text
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_itself_cannot_be_added(desk: Desk, name: str):
+    with pytest.raises(RootHoldsSecrets), desk.confinement.executor((str(desk.home / name),), ()):
+        pass
+
+
+@pytest.mark.parametrize("root", ["/", "/proc", "/proc/self", "/sys/kernel", "/dev/shm", "/run", "HOME", "HOME/.."])
+def test_folders_of_the_kernel_and_the_home_cannot_be_added(desk: Desk, root: str):
+    path = root.replace("HOME", str(desk.home))
+    for read, write in (((path,), ()), ((), (path,))):
+        with pytest.raises(RootNotGrantable) as caught, desk.confinement.executor(read, write):
+            pass
+        assert caught.value.cure
+
+
+def test_a_folder_to_write_holds_nothing_that_others_run_or_believe(desk: Desk):
+    for name in (".config", ".local", ".local/share", ".local/bin", ".config/autostart"):
+        (desk.home / name).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(PlanInvalid), desk.confinement.executor((), (str(desk.home / name),)):
+            pass
+    (desk.home / "other").mkdir()
+    run(desk.confinement, f"echo x > {desk.home}/other/file", write=(str(desk.home / "other"),))
+    assert (desk.home / "other/file").read_text() == "x\n"
+
+
+def test_a_refused_folder_is_an_answer(desk: Desk):
+    desk.user.answers = [Answer(Choice.ONCE)] * 2
+    assert desk.call("write_file", path=str(desk.home / "note.txt"), content="x").outcome is not ToolOutcome.DONE
+    assert desk.call("search_text", path="/proc/self", pattern="x").outcome is not ToolOutcome.DONE
+    assert not (desk.home / "note.txt").exists()
+
+
+def test_the_sandbox_knows_no_store_of_credentials_that_the_policy_does_not():
+    known = builtin_policy().table.home_secret
+    missing = [s for s in SECRET_STORES if not any(is_inside(s, each) for each in known) and s != ".config/localgpt"]
+    assert missing == [".local/share/uv/credentials"]
