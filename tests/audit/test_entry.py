@@ -1,5 +1,6 @@
 """Entries: one spelling, closed kinds, every field typed; no way to smuggle text in."""
 
+import hmac
 import json
 import re
 import string
@@ -11,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localgpt.audit import KINDS
-from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, genesis, leaf_hash
-from localgpt.audit.errors import EntryCorrupted, EntryInvalid
+from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, entry_key, genesis, leaf_hash
+from localgpt.audit.errors import EntryCorrupted, EntryForged, EntryInvalid
 from localgpt.audit.kinds import FieldType
+from localgpt.crypto import DeviceKey
 
-COMMON: dict[str, Any] = {"seq": 3, "ts_us": 5, "mono_us": 7, "boot": "b", "session": "s-1", "prev": "ab" * 32}
+KEY = entry_key(DeviceKey(bytes(range(32))))
+COMMON: dict[str, Any] = {
+    "key": KEY, "seq": 3, "ts_us": 5, "mono_us": 7, "boot": "b", "session": "s-1", "prev": "ab" * 32
+}  # fmt: skip
 
 _values = {
     FieldType.TOKEN: st.text(string.ascii_letters + string.punctuation, min_size=1, max_size=128),
@@ -42,7 +47,7 @@ def entries(draw):
 def test_every_entry_decodes_to_what_was_encoded(entry):
     kind, fields = entry
     line = encode_entry(**COMMON, kind=kind, fields=fields)
-    decoded = decode_entry(line)
+    decoded = decode_entry(line, KEY)
     assert (decoded.seq, decoded.kind, decoded.session, decoded.prev) == (3, kind, "s-1", "ab" * 32)
     assert decoded.leaf == leaf_hash(line)
     assert encode_entry(**COMMON, kind=kind, fields=decoded.fields) == line
@@ -56,20 +61,56 @@ def test_arbitrary_bytes_are_an_error_and_never_anything_else(data):
 
 def test_no_field_hides_a_common_one():
     for known in KINDS.values():
-        assert not known.types.keys() & {"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev", "leaf"}
+        assert not known.types.keys() & {
+            "v",
+            "alg",
+            "seq",
+            "ts",
+            "mono_us",
+            "boot",
+            "session",
+            "kind",
+            "prev",
+            "mac",
+            "leaf",
+        }
 
 
 def test_genesis_is_the_hash_of_the_formats_name():
     assert genesis() == "919bc8095cab557c8c23625ad61a926dc2b1debf63fda68bff99855d8474412b"
 
 
-def test_vector_leaf():
+def test_vector():
+    """Computed from the specification alone: the MAC covers the line as it would be without its member."""
+    extracted = hmac.digest(b"localgpt device key v1", bytes(range(32)), "sha256")
+    subkey = hmac.digest(extracted, b"localgpt audit entry v1\x01", "sha256")
+    before = b'{"alg":"sha256-chain-hmac","boot":"b","kind":"turn.start",'
+    after = b'"mono_us":7,"prev":"' + b"ab" * 32 + b'","seq":3,"session":"s-1","ts":5,"turn":"t1","v":1}'
+    mac = hmac.digest(subkey, b"localgpt.audit.entry/v1\x00" + before + after, "sha256")[:16].hex().encode()
     line = encode_entry(**COMMON, kind="turn.start", fields={"turn": "t1"})
-    assert line == (
-        b'{"alg":"sha256-chain","boot":"b","kind":"turn.start","mono_us":7,"prev":"' + b"ab" * 32 + b'","seq":3,'
-        b'"session":"s-1","ts":5,"turn":"t1","v":1}'
-    )
-    assert leaf_hash(line) == "0a984ee5e9adbde7663cd27e2446a6f3106ff0def88f9e4c1c6f144f0ba19941"
+    assert line == before + b'"mac":"' + mac + b'",' + after
+    assert leaf_hash(line) == "49eff7cc34b4bc6a13ce7c499c185ed7ce844b0fb52ad462268441abf6cd09ef"
+
+
+@given(entries(), st.integers(0, 127))
+def test_another_key_and_another_mac_are_forgeries(entry, bit):
+    kind, fields = entry
+    line = encode_entry(**COMMON, kind=kind, fields=fields)
+    with pytest.raises(EntryForged):
+        decode_entry(line, b"x" * 32)
+    mac = decode_entry(line).mac
+    flipped = f"{int(mac, 16) ^ (1 << bit):032x}"
+    with pytest.raises(EntryForged):
+        decode_entry(line.replace(f'"mac":"{mac}"'.encode(), f'"mac":"{flipped}"'.encode()), KEY)
+
+
+def test_a_value_that_looks_like_the_mac_is_covered_by_it():
+    name = '","mac":"' + "0" * 32 + '",'
+    line = encode_entry(**COMMON, kind="injection.finding", fields={"source": name, "finding": "mac", "count": 1})
+    assert decode_entry(line, KEY).fields["source"] == name
+    assert decode_entry(line, KEY).mac != "0" * 32
+    with pytest.raises(EntryForged):
+        decode_entry(line.replace(b'"count":1', b'"count":2'), KEY)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +163,8 @@ MALLEATIONS = [
     lambda text: text.replace('"v":1', '"v":2'),
     lambda text: text.replace('"v":1', '"v":true'),
     lambda text: text.replace("sha256-chain", "md5-chain"),
+    lambda text: text.replace('"mac":"', '"mac":"0'),
+    lambda text: re.sub('"mac":"[0-9a-f]*",', "", text),
     lambda text: text.replace('"seq":3', '"seq":-3'),
     lambda text: text.replace('"seq":3', '"seq":3,"seq":3'),
     lambda text: text.replace('"seq":3', '"seq":NaN'),

@@ -4,7 +4,7 @@ import hmac
 
 import pytest
 
-from localgpt.audit.head import HEAD_BYTES, SLOT_BYTES, Head, head_key, read_head
+from localgpt.audit.head import HEAD_BYTES, SLOT_BYTES, Head, Heads, head_key, initial_heads, read_heads
 from localgpt.crypto import DeviceKey
 
 KEY = DeviceKey(bytes(range(32)))
@@ -31,9 +31,26 @@ def test_slots_alternate_and_the_newer_one_counts():
     assert HEAD.offset == SLOT_BYTES
     newer = Head(8, 5000, "cd" * 32)
     assert newer.offset == 0
-    assert read_head(slots(HEAD, newer), head_key(KEY)) == newer
-    assert read_head(slots(newer), head_key(KEY)) == newer
-    assert Head(-1, 0, "00" * 32).offset == SLOT_BYTES
+    assert read_heads(slots(HEAD, newer), head_key(KEY)) == Heads(newer, None)
+    assert read_heads(slots(newer), head_key(KEY)) == Heads(newer, 1)
+
+
+def test_at_first_both_slots_are_authentic():
+    data = initial_heads(head_key(KEY), "00" * 32)
+    assert read_heads(data, head_key(KEY)) == Heads(Head(-1, 0, "00" * 32), None)
+    assert len(data) == HEAD_BYTES
+
+
+def test_a_slot_copied_over_the_other_is_spoiled():
+    copied = slots(HEAD)[SLOT_BYTES:] * 2
+    assert read_heads(copied, head_key(KEY)) == Heads(HEAD, 0)
+
+
+def test_a_spoiled_slot_was_torn_only_when_the_next_entry_is_there():
+    heads = Heads(HEAD, 0)
+    assert [last for last in range(5, 11) if heads.accounts_for(last)] == [8, 9, 10]
+    assert Heads(HEAD, None).accounts_for(7)
+    assert not Heads(Head(-2, 0, "00" * 32), 1).accounts_for(-1)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +67,8 @@ def test_slots_alternate_and_the_newer_one_counts():
     ],
 )
 def test_nothing_else_is_a_head(data):
-    assert read_head(data, head_key(KEY)) is None
+    assert read_heads(data, head_key(KEY)) is None
 
 
 def test_another_key_makes_another_head():
-    assert read_head(slots(HEAD), head_key(DeviceKey(b"x" * 32))) is None
+    assert read_heads(slots(HEAD), head_key(DeviceKey(b"x" * 32))) is None

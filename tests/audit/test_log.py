@@ -22,6 +22,7 @@ from localgpt.audit import (
     read_entries,
     verify_log,
 )
+from localgpt.audit.entry import encode_entry, leaf_hash
 from localgpt.audit.system import SystemDisk
 from localgpt.crypto import DeviceKey
 from tests.audit.conftest import LOG
@@ -240,6 +241,23 @@ def test_foreign_lines_under_a_running_writer_poison(directory, open_log):
         file.write(b'{"kind":"forged"}\n{"kind":"forged"}\n')
     with pytest.raises(LogPoisoned):
         log.append("turn.start", turn="t")
+
+
+def test_an_entry_by_another_key_is_not_adopted_by_a_running_writer(directory, key, open_log):
+    """Right number, right chain, and a MAC that only the device key could make: effects stay off."""
+    log = open_log()
+    path = directory / LOG
+    first = path.read_bytes()
+    line = encode_entry(
+        key=b"not the device key", seq=1, ts_us=1, mono_us=1, boot="b", session="", kind="turn.start",
+        fields={"turn": "forged"}, prev=leaf_hash(first[:-1])
+    )  # fmt: skip
+    path.write_bytes(first + line + b"\n")
+    with pytest.raises(LogPoisoned, match="not written with this device key"):
+        log.append("turn.start", turn="t")
+    assert path.read_bytes() == first + line + b"\n"
+    report = verify_log(directory, key)
+    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 1)
 
 
 def test_two_writers_share_one_chain(directory, key, open_log):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from localgpt.audit import (
     verify_log,
 )
 from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, genesis, leaf_hash
+from localgpt.audit.head import SLOT_BYTES
 from localgpt.crypto import DeviceKey
 from tests.audit.conftest import SimClock
 
@@ -55,9 +57,10 @@ def test_every_flipped_byte_of_the_head_leaves_the_other_slot_or_is_found(direct
         bad[at] ^= 0x04
         head.write_bytes(bad)
         report = verify_log(directory, key)
-        assert report.head_seq in {6, 7}
-        assert report.verdict is LogVerdict.INTACT
-        assert codes(report) <= {"audit.beyond-head"}
+        newest = at // SLOT_BYTES == 1  # the last entry is number 7
+        assert report.head_seq == (6 if newest else 7)
+        assert report.verdict is (LogVerdict.INTACT if newest else LogVerdict.TAMPERED)
+        assert codes(report) == ({"audit.torn-slot", "audit.beyond-head"} if newest else {"audit.head-spoiled"})
     head.write_bytes(bytes(len(good)))
     assert codes(verify_log(directory, key)) == {"audit.head-missing"}
 
@@ -80,6 +83,7 @@ def rechained(lines: list[bytes]) -> bytes:
     for number, line in enumerate(lines):
         entry = decode_entry(line)
         changed = encode_entry(
+            key=b"not the device key",
             seq=number,
             ts_us=entry.ts_us,
             mono_us=entry.mono_us,
@@ -112,8 +116,8 @@ def test_a_rewritten_and_rechained_log_is_found(directory, key, written, attack)
     lines = written.read_bytes().splitlines()
     written.write_bytes(rechained(REWRITES[attack](lines)))
     report = verify_log(directory, key)
-    assert report.verdict is LogVerdict.TAMPERED
-    assert codes(report) & {"audit.head-mismatch", "audit.truncated"}
+    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 0)
+    assert codes(report) & {"audit.entry-forged", "audit.truncated"}
     with pytest.raises(TamperError):
         AuditLog.open(directory, key=key, clock=SimClock())
 
@@ -142,7 +146,7 @@ def test_a_deleted_log_a_deleted_head_and_a_fresh_log(directory, key, written, t
 def test_a_log_made_with_a_fresh_key_is_found(directory, key, written):
     shutil.rmtree(directory)
     AuditLog.open(directory, key=DeviceKey(b"y" * 32), clock=SimClock()).close()
-    assert codes(verify_log(directory, key)) == {"audit.head-missing"}
+    assert codes(verify_log(directory, key)) == {"audit.head-missing", "audit.entry-forged"}
 
 
 def test_what_a_head_beside_the_log_cannot_see(directory, key, written, tmp_path):
@@ -166,6 +170,111 @@ def test_entries_newer_than_the_head_are_told_apart(directory, key, written):
     report = verify_log(directory, key)
     assert (report.verdict, codes(report), report.head_seq) == (LogVerdict.INTACT, {"audit.beyond-head"}, 7)
     assert report.entries == 12
+
+
+def spoil(directory: Path, slot: int) -> None:
+    """Flip one bit in a slot of the head."""
+    head = directory / "head"
+    data = bytearray(head.read_bytes())
+    data[slot * SLOT_BYTES + 5] ^= 1
+    head.write_bytes(data)
+
+
+def forged(line: bytes, **changed: Any) -> bytes:
+    """A line like `line` by somebody without the key: right in everything but the MAC."""
+    entry = decode_entry(line)
+    whole = {
+        "key": b"not the device key",
+        "seq": entry.seq,
+        "ts_us": entry.ts_us,
+        "mono_us": entry.mono_us,
+        "boot": entry.boot,
+        "session": entry.session,
+        "kind": entry.kind,
+        "fields": entry.fields,
+        "prev": entry.prev,
+    }
+    return encode_entry(**{**whole, **changed}) + b"\n"
+
+
+def refuses_to_open(directory: Path, key: DeviceKey) -> str:
+    with pytest.raises(TamperError) as caught:
+        AuditLog.open(directory, key=key, clock=SimClock())
+    return caught.value.code
+
+
+@pytest.mark.parametrize("how", ["flipped", "blank", "copied from the other", "zeroed"])
+def test_the_last_entry_removed_behind_a_spoiled_slot_is_found(directory, key, written, how):
+    head = directory / "head"
+    older, _newest = head.read_bytes()[:SLOT_BYTES], head.read_bytes()[SLOT_BYTES:]
+    spoil(directory, 1)
+    if how != "flipped":
+        substitute = {"blank": b" " * SLOT_BYTES, "zeroed": bytes(SLOT_BYTES)}.get(how, older)
+        head.write_bytes(older + substitute)
+    written.write_bytes(b"".join(written.read_bytes().splitlines(keepends=True)[:-1]))
+    report = verify_log(directory, key)
+    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 7)
+    assert codes(report) == {"audit.head-spoiled"}
+    assert refuses_to_open(directory, key) == "audit.head-spoiled"
+
+
+def test_the_last_entry_cut_short_behind_a_spoiled_slot_is_found(directory, key, written):
+    spoil(directory, 1)
+    written.write_bytes(written.read_bytes()[:-9])
+    assert codes(verify_log(directory, key)) == {"audit.head-spoiled", "audit.torn-tail"}
+    assert verify_log(directory, key).verdict is LogVerdict.TAMPERED
+    assert refuses_to_open(directory, key) == "audit.head-spoiled"
+
+
+def test_the_last_entry_replaced_behind_a_spoiled_slot_is_found(directory, key, written):
+    spoil(directory, 1)
+    *before, last = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join(before) + forged(last[:-1], fields={"appended": 1}))
+    report = verify_log(directory, key)
+    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 7)
+    assert "audit.entry-forged" in codes(report)
+    assert refuses_to_open(directory, key) == "audit.entry-forged"
+
+
+def test_forged_entries_after_the_head_are_found_and_never_adopted(directory, key, written):
+    previous = written.read_bytes().splitlines()[-1]
+    fields = {"call": "c", "tool": "shell", "verdict": "allow", "code": "run.confined", "policy": "ab" * 32}
+    with written.open("ab") as file:
+        for seq in range(8, 58):
+            line = forged(previous, seq=seq, kind="decision", fields=fields, prev=leaf_hash(previous))
+            previous = line[:-1]
+            file.write(line)
+    report = verify_log(directory, key)
+    assert (report.verdict, report.entries, report.first_bad) == (LogVerdict.TAMPERED, 8, 8)
+    assert codes(report) == {"audit.entry-forged"}
+    assert refuses_to_open(directory, key) == "audit.entry-forged"
+    assert verify_log(directory, None).verdict is LogVerdict.CHAINED
+
+
+def test_a_spoiled_slot_without_a_loss_is_mended_by_the_next_start(directory, key, written):
+    spoil(directory, 1)
+    assert codes(verify_log(directory, key)) == {"audit.torn-slot", "audit.beyond-head"}
+    AuditLog.open(directory, key=key, clock=SimClock())._files.close()
+    report = verify_log(directory, key)
+    assert (report.verdict, report.findings, report.head_seq) == (LogVerdict.INTACT, (), 8)
+
+
+@pytest.mark.parametrize("trace", ["lock", "reserve", "quarantine", "../policy/m.pin.json"])
+def test_a_log_that_was_removed_is_not_called_a_new_start(directory, key, trace):
+    path = directory / trace
+    directory.mkdir()
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    report = verify_log(directory, key)
+    assert (report.verdict, codes(report)) == (LogVerdict.EMPTY, {"audit.emptied"})
+
+
+def test_log_and_head_removed_together_leave_a_trace(directory, key, written):
+    written.unlink()
+    (directory / "head").unlink()
+    (finding,) = verify_log(directory, key).findings
+    assert finding.code == "audit.emptied"
+    assert "lock, reserve" in finding.detail
 
 
 def test_a_torn_tail_is_no_tampering(directory, key, written):

@@ -93,6 +93,16 @@ def test_a_cut_log_and_a_deleted_log_are_found(logged):
     assert "audit.log-missing" in result.out
 
 
+def test_a_removed_log_and_head_are_not_a_new_start(logged):
+    log_file(logged).unlink()
+    (logged.state / "audit" / "head").unlink()
+    result = logged.run("audit", "verify")
+    assert result.status == 1
+    assert result.out.startswith("Audit log: EMPTY")
+    assert "there was one" in result.out
+    assert ".pin.json" in result.out
+
+
 def test_without_the_key_a_log_is_not_called_intact(logged):
     (logged.data / "localgpt.device.key").rename(logged.data / "elsewhere")
     report = logged.run("audit", "verify", "--json").json

@@ -115,15 +115,21 @@ def test_power_loss_loses_nothing_acknowledged_and_raises_no_alarm(tmp_path):
 
 
 def test_a_torn_head_slot_is_survived(tmp_path):
-    """The cut comes while a slot is written: one sector of the head is garbage, the other is older and authentic."""
+    """The cut comes while a slot is written: one sector of the head is garbage, the other is older and authentic.
+
+    The slot is written only once its entry is durable, and the rest of the head may be older still.
+    """
     directory = tmp_path / "audit"
     disk = run_and_record(directory)
     for acknowledged, head in enumerate(disk.heads[1:-1], start=1):
-        durable, _flight, _ = disk.moments[acknowledged]
+        durable, flight, _ = disk.moments[acknowledged]
         slot = (acknowledged % 2) * SECTOR
         for garbage in (bytes(SECTOR), b"\xff" * SECTOR, os.urandom(SECTOR)):
             torn = head[:slot] + garbage + head[slot + SECTOR :]
-            restart(directory, durable, torn, acknowledged)
+            restart(directory, durable + flight, torn, acknowledged)
+            older = disk.heads[max(0, acknowledged - 2)]  # same slots, two entries behind
+            torn = older[:slot] + garbage + older[slot + SECTOR :]
+            restart(directory, durable + flight, torn, acknowledged)
 
 
 def test_every_byte_of_the_last_record(tmp_path):

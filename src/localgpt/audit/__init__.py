@@ -1,8 +1,9 @@
-"""The audit log: what was decided and done, durable before it happens, chained, and vouched for by a keyed head."""
+"""The audit log: what was decided and done, durable before it happens, each entry under a MAC, chained, headed."""
 
 from localgpt.audit.entry import Entry
 from localgpt.audit.errors import (
     EntryCorrupted,
+    EntryForged,
     EntryInvalid,
     LogFull,
     LogLocked,
@@ -20,6 +21,7 @@ __all__ = [
     "AuditLog",
     "Entry",
     "EntryCorrupted",
+    "EntryForged",
     "EntryInvalid",
     "LogFull",
     "LogLocked",

@@ -1,4 +1,4 @@
-"""One entry: a line of canonical JSON, chained to the line before it by the hash of its leaf.
+"""One entry: a line of canonical JSON, authenticated with a subkey of the device key and chained to the line before.
 
 Source: docs/spec/audit-log.md; RFC 6962 section 2.1 for the leaf hash.
 """
@@ -12,15 +12,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from localgpt import canon
-from localgpt.audit.errors import EntryCorrupted, EntryInvalid
+from localgpt.audit.errors import EntryCorrupted, EntryForged, EntryInvalid
 from localgpt.audit.kinds import check_fields
+from localgpt.crypto import DeviceKey, same, tagged_mac
 
 VERSION: Final = 1
-ALGORITHM: Final = "sha256-chain"
+ALGORITHM: Final = "sha256-chain-hmac"
 ORIGIN: Final = "localgpt.audit/v1"
 MAX_LINE_BYTES: Final = 64 * 1024
 
-_COMMON: Final = frozenset({"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev"})
+_COMMON: Final = frozenset({"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev", "mac"})
+_DOMAIN: Final = "localgpt.audit.entry/v1"
+_MAC_DIGITS: Final = 32
+_MAC_MARK: Final = b'"mac":"'  #: occurs once: inside a string its quotes would be escaped
+_NO_MAC: Final = "0" * _MAC_DIGITS
+_HEX32: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{0,64}", re.ASCII)
 
@@ -29,7 +35,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:-]{0,64}", re.ASCII)
 class Entry:
     """One entry. `ts_us`: UTC microseconds since 1970; `mono_us`: microseconds of the machine's monotonic clock.
 
-    `leaf`: hex SHA-256 of a zero byte and the line without its newline; `prev`: the leaf of the entry before.
+    `leaf`: hex SHA-256 of a zero byte and the line without its newline; `prev`: the leaf of the entry before;
+    `mac`: hex, 128 bits, checked only by who has the key.
     """
 
     seq: int
@@ -40,6 +47,7 @@ class Entry:
     kind: str
     fields: Mapping[str, canon.Json]
     prev: str
+    mac: str
     leaf: str
 
     def to_json(self) -> dict[str, canon.Json]:
@@ -53,8 +61,14 @@ class Entry:
             "session": self.session,
             "kind": self.kind,
             "prev": self.prev,
+            "mac": self.mac,
             "leaf": self.leaf,
         }
+
+
+def entry_key(key: DeviceKey) -> bytes:
+    """The subkey that authenticates entries."""
+    return key.subkey("localgpt audit entry v1")
 
 
 def genesis() -> str:
@@ -68,9 +82,18 @@ def leaf_hash(line: bytes) -> str:
 
 
 def encode_entry(
-    *, seq: int, ts_us: int, mono_us: int, boot: str, session: str, kind: str, fields: Mapping[str, object], prev: str
+    *,
+    key: bytes,
+    seq: int,
+    ts_us: int,
+    mono_us: int,
+    boot: str,
+    session: str,
+    kind: str,
+    fields: Mapping[str, object],
+    prev: str,
 ) -> bytes:
-    """Encode one line, without newline.
+    """Encode one line, without newline. `key` is that of `entry_key`.
 
     Raises:
         EntryInvalid
@@ -87,18 +110,23 @@ def encode_entry(
         "session": session,
         "kind": kind,
         "prev": prev,
+        "mac": _NO_MAC,
     }
     line = canon.encode({**check_fields(kind, fields), **common})
     if len(line) >= MAX_LINE_BYTES:
         raise EntryInvalid(f"an entry of {len(line)} bytes is too long")
-    return line
+    at = line.index(_MAC_MARK) + len(_MAC_MARK)
+    return line[:at] + _mac(line, key) + line[at + _MAC_DIGITS :]
 
 
-def decode_entry(line: bytes) -> Entry:
-    """Decode and check one line: spelling, version, kind, every field's type. The chain is the caller's to check.
+def decode_entry(line: bytes, key: bytes | None = None) -> Entry:
+    """Decode and check one line: spelling, version, kind, every field's type, and with a key the MAC.
+
+    The chain is the caller's to check.
 
     Raises:
-        EntryCorrupted
+        EntryCorrupted: it is no entry.
+        EntryForged: it is one, and was not written with this device key.
     """
     try:
         body = canon.decode_object(line)
@@ -112,6 +140,8 @@ def decode_entry(line: bytes) -> Entry:
             raise EntryCorrupted("a field is spelled in a way that is never written")
     except EntryInvalid as error:
         raise EntryCorrupted(error.message) from error
+    if key is not None and not same(_mac(line, key), str(common["mac"]).encode()):
+        raise EntryForged(f"entry {common['seq']} was not written with this device key")
     seq, ts_us, mono_us = (
         value for value in (common["seq"], common["ts"], common["mono_us"]) if isinstance(value, int)
     )
@@ -124,8 +154,16 @@ def decode_entry(line: bytes) -> Entry:
         kind,
         body,
         str(common["prev"]),
+        str(common["mac"]),
         leaf_hash(line),
     )
+
+
+def _mac(line: bytes, key: bytes) -> bytes:
+    """The hex MAC of a canonical line, over its bytes without the member `mac`, which is never the last one."""
+    at = line.index(_MAC_MARK)
+    rest = line[:at] + line[at + len(_MAC_MARK) + _MAC_DIGITS + len('",') :]
+    return tagged_mac(key, _DOMAIN, rest).hex()[:_MAC_DIGITS].encode()
 
 
 def _check_common(common: Mapping[str, canon.Json]) -> None:
@@ -135,7 +173,7 @@ def _check_common(common: Mapping[str, canon.Json]) -> None:
         value = common[name]
         if type(value) is not int or value < 0:
             raise EntryCorrupted(f"{name} is not a count")
-    for name, pattern in (("prev", _HEX64), ("boot", _ID), ("session", _ID), ("kind", _ID)):
+    for name, pattern in (("prev", _HEX64), ("mac", _HEX32), ("boot", _ID), ("session", _ID), ("kind", _ID)):
         value = common[name]
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise EntryCorrupted(f"{name} is not what it must be")

@@ -66,10 +66,22 @@ class HeadMissing(TamperError):  # noqa: N818 -- named after the attack
     code = "audit.head-missing"
 
 
+class HeadSpoiled(TamperError):  # noqa: N818 -- named after the attack
+    """A slot of the head was changed, and not by an interrupted write: no entry follows the other slot's."""
+
+    code = "audit.head-spoiled"
+
+
 class HeadMismatch(TamperError):  # noqa: N818 -- named after the attack
     """The entry that the head names is another one now."""
 
     code = "audit.head-mismatch"
+
+
+class EntryForged(TamperError):  # noqa: N818 -- named after the attack
+    """A line reads as an entry and was not written with this device key."""
+
+    code = "audit.entry-forged"
 
 
 class EntryCorrupted(TamperError):  # noqa: N818 -- named after the attack

@@ -18,7 +18,7 @@ from typing import Final
 
 from localgpt.audit.entry import genesis
 from localgpt.audit.errors import HeadMissing, LogMissing, LogReplaced, LogUnopenable
-from localgpt.audit.head import HEAD_BYTES, Head, read_head
+from localgpt.audit.head import HEAD_BYTES, Heads, initial_heads, read_heads
 from localgpt.crypto import sha256_hex
 
 LOG_NAME: Final = f"{0:020}.log"
@@ -51,7 +51,7 @@ class LogFiles:
         except OSError as error:
             raise _unopenable(directory, error) from error
 
-    def open_log(self, key: bytes) -> Head:
+    def open_log(self, key: bytes) -> Heads:
         """Open head and log, creating both when neither exists. Called under the lock.
 
         Raises:
@@ -63,19 +63,19 @@ class LogFiles:
             if not has_log and not has_head:
                 self._create_head(key)
             self.head = self._open_head()
-            head = read_head(os.pread(self.head, HEAD_BYTES, 0), key)
-            if head is None:
+            heads = read_heads(os.pread(self.head, HEAD_BYTES, 0), key)
+            if heads is None:
                 raise HeadMissing(f"{self._head_path} was not written with this device key", cure=_MOVE_AWAY)
-            if not has_log and head.seq >= 0:
+            if not has_log and heads.newest.seq >= 0:
                 raise LogMissing(
-                    f"{head.seq + 1} entries were acknowledged and {self.log_path} is gone", cure=_MOVE_AWAY
+                    f"{heads.newest.seq + 1} entries were acknowledged and {self.log_path} is gone", cure=_MOVE_AWAY
                 )
             self.log = os.open(self.log_path, _FLAGS | os.O_APPEND | (0 if has_log else os.O_CREAT | os.O_EXCL), 0o600)
             if not has_log:
                 _sync_directory(self.directory)
         except OSError as error:
             raise _unopenable(self.directory, error) from error
-        return head
+        return heads
 
     def checked_size(self) -> int:
         """The log's size, after checking that it still is the file that others would read.
@@ -139,7 +139,7 @@ class LogFiles:
         temporary = self.directory / ".head.new"
         descriptor = os.open(temporary, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.pwrite(descriptor, Head(-1, 0, genesis()).encode(key).rjust(HEAD_BYTES), 0)
+            os.pwrite(descriptor, initial_heads(key, genesis()), 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,8 +1,9 @@
 """The head: the number, place and leaf of the last acknowledged entry, authenticated with a subkey of the device key.
 
 The file has two slots in different disk sectors, written in turn and in place, so that a torn write spoils at most
-one and the other still vouches for the entry before. It is written after the entry is durable: it may lag behind the
-log, and never leads it.
+one and the other still vouches for an entry before. It is written after the entry is durable: it may lag behind the
+log, and never leads it. So whoever finds one slot spoiled and entry S in the other finds entry S + 1 in the log,
+unless the slot was spoiled to hide that S + 1 was removed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`seq`: the entry's number, -1 before the first; `end`: the log's size in bytes after it; `leaf`: its hash."""
+    """`seq`: the entry's number, negative before the first; `end`: log bytes up to its end; `leaf`: its hash."""
 
     seq: int
     end: int
@@ -45,13 +46,42 @@ def head_key(key: DeviceKey) -> bytes:
     return key.subkey("localgpt audit head v1")
 
 
-def read_head(data: bytes, key: bytes) -> Head | None:
-    """The newest authentic head in the file's bytes; None when neither slot is authentic."""
-    slots = (_read_slot(data[at : at + SLOT_BYTES], key) for at in (0, SLOT_BYTES))
-    return max((head for head in slots if head is not None), key=lambda head: head.seq, default=None)
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What the file's two slots say. `newest`: the authentic head that counts.
+
+    `spoiled`: the number of the slot that is not authentic, None when both are.
+    """
+
+    newest: Head
+    spoiled: int | None
+
+    @property
+    def next_seq(self) -> int:
+        """The entry after the newest vouched for. While it was durable, and not before, the other slot was written."""
+        return max(self.newest.seq, -1) + 1
+
+    def accounts_for(self, last: int) -> bool:
+        """Whether a log whose last authentic entry is `last` could have left the slots like this without an attack."""
+        return self.spoiled is None or last >= self.next_seq
 
 
-def _read_slot(slot: bytes, key: bytes) -> Head | None:
+def initial_heads(key: bytes, leaf: str) -> bytes:
+    """The file's bytes before the first entry: no slot is ever blank, so that blanking one is seen."""
+    return Head(-2, 0, leaf).encode(key) + Head(-1, 0, leaf).encode(key)
+
+
+def read_heads(data: bytes, key: bytes) -> Heads | None:
+    """The authentic heads in the file's bytes; None when neither slot is authentic."""
+    found = [_read_slot(data, slot, key) for slot in (0, 1)]
+    authentic = [head for head in found if head is not None]
+    if not authentic:
+        return None
+    return Heads(max(authentic, key=lambda head: head.seq), found.index(None) if None in found else None)
+
+
+def _read_slot(data: bytes, number: int, key: bytes) -> Head | None:
+    slot = data[number * SLOT_BYTES : (number + 1) * SLOT_BYTES]
     try:
         body = canon.decode_object(slot.rstrip(b" \n"))
     except canon.CanonError:
@@ -60,4 +90,5 @@ def _read_slot(slot: bytes, key: bytes) -> Head | None:
     if type(seq) is not int or type(end) is not int or not isinstance(leaf, str) or not _HEX64.fullmatch(leaf):
         return None
     head = Head(seq, end, leaf)
-    return head if same(head.encode(key), slot) else None  # compares format, MAC and spelling at once
+    here = seq % 2 == number  # a slot copied over the other is no head
+    return head if here and same(head.encode(key), slot) else None  # compares format, MAC and spelling at once

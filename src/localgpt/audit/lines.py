@@ -54,34 +54,40 @@ def read_lines(descriptor: int, start: int, stop: int | None = None) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Where the valid log ends, and what follows there: b"", or one record that was never acknowledged."""
+    """Where the valid log ends, and what follows there: b"", or one record that was never acknowledged.
+
+    `before`: the position one entry earlier; where the walk began when there was none.
+    """
 
     position: Position
+    before: Position
     torn: bytes
 
 
-def follow(descriptor: int, position: Position) -> Tail:
-    """Walk from `position` to the end of the file.
+def follow(descriptor: int, position: Position, key: bytes) -> Tail:
+    """Walk from `position` to the end of the file, authenticating each entry with the key of `entry_key`.
 
     What an interrupted append can leave behind is at most one line, cut or with lost sectors; only that is called torn.
 
     Raises:
         EntryCorrupted: anything else that is no entry.
+        EntryForged: an entry that this device key did not write.
     """
+    before = position
     lines = read_lines(descriptor, position.end)
     for line in lines:
         problem = EntryCorrupted("the line has no end")
         entry = None
         try:
-            entry = decode_entry(line.removesuffix(b"\n"))
+            entry = decode_entry(line.removesuffix(b"\n"), key)
         except EntryCorrupted as error:
             problem = error
         if entry is None or not line.endswith(b"\n"):
             if len(line) > MAX_LINE_BYTES or next(lines, None) is not None:
                 raise EntryCorrupted(f"after entry {position.seq}: {problem.message}") from problem
-            return Tail(position, line)
-        position = position.step(entry, len(line))
-    return Tail(position, b"")
+            return Tail(position, before, line)
+        before, position = position, position.step(entry, len(line))
+    return Tail(position, before, b"")
 
 
 def position_of(head: Head, descriptor: int) -> Position:
@@ -105,4 +111,4 @@ def position_of(head: Head, descriptor: int) -> Position:
                 f"entry {head.seq} is not the one that was acknowledged",
                 cure="`localgpt audit verify` finds the first bad entry; to go on, move the audit directory away",
             )
-    return Position(head.seq, head.end, head.leaf)
+    return Position(max(head.seq, -1), head.end, head.leaf)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from localgpt import __version__, canon
-from localgpt.audit.entry import ORIGIN, encode_entry, genesis, leaf_hash
-from localgpt.audit.errors import LogFull, LogLocked, LogPoisoned, LogTruncated, TamperError
+from localgpt.audit.entry import ORIGIN, encode_entry, entry_key, genesis, leaf_hash
+from localgpt.audit.errors import HeadSpoiled, LogFull, LogLocked, LogPoisoned, LogTruncated, TamperError
 from localgpt.audit.files import LogFiles
-from localgpt.audit.head import Head, head_key
+from localgpt.audit.head import Head, Heads, head_key
 from localgpt.audit.lines import Position, follow, position_of
 from localgpt.audit.system import Clock, Disk, SystemClock, SystemDisk
 from localgpt.crypto import DeviceKey, tagged_mac
@@ -40,6 +40,7 @@ class AuditLog:
     def __init__(self, files: LogFiles, key: DeviceKey, clock: Clock, disk: Disk, lock_wait_s: float) -> None:
         self._files = files
         self._head_key = head_key(key)
+        self._entry_key = entry_key(key)
         self._argv_key = key.subkey("localgpt audit argv v1")
         self._clock = clock
         self._disk = disk
@@ -72,7 +73,9 @@ class AuditLog:
         log = cls(files, key, clock or SystemClock(), disk or SystemDisk(), lock_wait_s)
         try:
             with log._locked():
-                log._position = position_of(files.open_log(log._head_key), files.log)
+                heads = files.open_log(log._head_key)
+                log._position = position_of(heads.newest, files.log)
+                log._mend(heads)
                 files.make_reserve()
                 log._catch_up()
             log.append("log.open", origin=ORIGIN, log_id=secrets.token_hex(16), program=__version__, pid=os.getpid())
@@ -141,6 +144,28 @@ class AuditLog:
         finally:
             fcntl.flock(self._files.lock, fcntl.LOCK_UN)
 
+    def _mend(self, heads: Heads) -> None:
+        """Write a slot again that an interrupted write spoiled: with both, the next reader can judge the end.
+
+        Raises:
+            TamperError: no interrupted write explains it.
+            LogPoisoned
+        """
+        if heads.spoiled is None:
+            return
+        try:
+            tail = follow(self._files.log, self._position, self._entry_key)
+            if not heads.accounts_for(tail.position.seq):
+                message = f"a slot of the head was changed, and entry {heads.next_seq} is gone"
+                raise HeadSpoiled(message, cure="`localgpt audit verify` tells more; to go on, move the directory away")
+            self._disk.sync(self._files.log)  # the head never leads the durable log
+            there = next(place for place in (tail.position, tail.before) if place.seq % 2 == heads.spoiled)
+            head = Head(there.seq, there.end, there.leaf)
+            self._disk.write_head(self._files.head, head.encode(self._head_key), head.offset)
+            os.fsync(self._files.head)
+        except OSError as error:
+            raise self._poisoned(f"its head cannot be mended: {error.strerror}") from error
+
     def _catch_up(self) -> None:
         """Follow what other processes appended since, and cut what one of them left torn.
 
@@ -153,7 +178,7 @@ class AuditLog:
                 return
             if size < self._position.end:
                 raise LogTruncated(f"the log has {size} bytes where {self._position.end} were acknowledged")
-            tail = follow(self._files.log, self._position)
+            tail = follow(self._files.log, self._position, self._entry_key)
         except OSError as error:
             raise self._poisoned(f"it cannot be read: {error.strerror}") from error
         self._position = tail.position
@@ -195,6 +220,7 @@ class AuditLog:
 
     def _encode(self, kind: str, session: str, fields: dict[str, object]) -> bytes:
         return encode_entry(
+            key=self._entry_key,
             seq=self._position.seq + 1,
             ts_us=self._clock.now_us(),
             mono_us=self._clock.mono_us(),

@@ -13,10 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from localgpt.audit.entry import MAX_LINE_BYTES, Entry, decode_entry, genesis
-from localgpt.audit.errors import EntryCorrupted, LogUnopenable
+from localgpt.audit.entry import MAX_LINE_BYTES, Entry, decode_entry, entry_key, genesis
+from localgpt.audit.errors import EntryCorrupted, EntryForged, LogUnopenable
 from localgpt.audit.files import HEAD_NAME, LOG_NAME
-from localgpt.audit.head import HEAD_BYTES, Head, head_key, read_head
+from localgpt.audit.head import HEAD_BYTES, Head, head_key, read_heads
 from localgpt.audit.lines import Position, read_lines
 from localgpt.crypto import DeviceKey
 
@@ -25,7 +25,7 @@ class LogVerdict(StrEnum):
     """What can be said of a log."""
 
     INTACT = "intact"
-    EMPTY = "empty"  #: there is neither a log nor a head
+    EMPTY = "empty"  #: there is neither a log nor a head; the finding `audit.emptied` says that there was one
     CHAINED = "chained"  #: the chain is whole, but without the device key a rewritten log would look the same
     TAMPERED = "tampered"
 
@@ -34,7 +34,8 @@ class LogVerdict(StrEnum):
 class AuditFinding:
     """One thing that verification saw. `seq`: the entry concerned, None when it is the whole log.
 
-    `code` is a `TamperError` code, or `audit.torn-tail` and `audit.beyond-head`, which are no tampering.
+    `code` is a `TamperError` code, or one of those that are no tampering: `audit.torn-tail`, `audit.torn-slot`,
+    `audit.beyond-head`, `audit.no-key`; and beside `EMPTY` `audit.emptied`.
     """
 
     code: str
@@ -60,11 +61,13 @@ class Report:
     last_ts_us: int | None = None
 
 
-_HARMLESS: Final = frozenset({"audit.torn-tail", "audit.beyond-head", "audit.no-key"})
+#: There is no log, and something else shows that there was one. Not proof of an attack; not the silence of a new start.
+EMPTIED: Final = "audit.emptied"
+_HARMLESS: Final = frozenset({"audit.torn-tail", "audit.torn-slot", "audit.beyond-head", "audit.no-key", EMPTIED})
 
 
 def verify_log(directory: Path, key: DeviceKey | None) -> Report:
-    """Check every entry, the chain, and the head.
+    """Check every entry, the chain, and the head; with a key also that this device key wrote each of them.
 
     Raises:
         LogUnopenable: a file is there and cannot be read.
@@ -115,7 +118,7 @@ def read_entries(directory: Path, query: Query | None = None) -> Iterator[Entry]
     with _opened(directory / LOG_NAME) as descriptor:
         if descriptor is not None:
             size = os.fstat(descriptor).st_size
-            yield from (entry for entry, _position in _walk(descriptor, size) if wanted.selects(entry))
+            yield from (entry for entry, _position in _walk(descriptor, size, None) if wanted.selects(entry))
 
 
 class _Heads:
@@ -125,7 +128,10 @@ class _Heads:
         with _opened(directory / HEAD_NAME) as descriptor:
             data = None if descriptor is None else os.pread(descriptor, HEAD_BYTES, 0)
         self.exists = data is not None
-        self.head: Head | None = None if data is None or key is None else read_head(data, head_key(key))
+        self.entry_key = None if key is None else entry_key(key)
+        self.heads = None if data is None or key is None else read_heads(data, head_key(key))
+        self.head: Head | None = None if self.heads is None else self.heads.newest
+        self.traces = _traces(directory)
         self.findings: list[AuditFinding] = []
         if key is None:
             self.findings.append(AuditFinding("audit.no-key", None, "without the device key the head says nothing"))
@@ -138,10 +144,36 @@ class _Heads:
         if self.head is not None and self.head.seq >= 0:
             detail = f"{self.head.seq + 1} entries were acknowledged, and the log is gone"
             self.findings.append(AuditFinding("audit.log-missing", 0, detail))
+        self.judge_slots(-1)
         seq = None if self.head is None else self.head.seq
         report = _report(Position(-1, 0, genesis()), self, 0 if self.findings else None)
-        empty = report.verdict is not LogVerdict.TAMPERED
-        return replace(report, verdict=LogVerdict.EMPTY, head_seq=seq) if empty else report
+        if report.verdict is LogVerdict.TAMPERED:
+            return report
+        findings = report.findings
+        if self.traces:
+            detail = (
+                f"there is no log, but {', '.join(self.traces)} show that there was one, or that a start was cut off"
+            )
+            findings += (AuditFinding(EMPTIED, None, detail),)
+        return replace(report, verdict=LogVerdict.EMPTY, head_seq=seq, findings=findings)
+
+    def judge_slots(self, last: int) -> None:
+        """Tell a slot that an interrupted write left from one that was spoiled; `last`: the last good entry."""
+        if self.heads is None or self.heads.spoiled is None:
+            return
+        if self.heads.accounts_for(last):
+            detail = "a slot of the head is not authentic, as after an interrupted write; no entry is missing"
+            self.findings.append(AuditFinding("audit.torn-slot", None, detail))
+            return
+        missing = self.heads.next_seq
+        detail = f"a slot of the head was changed; an interrupted write would have left entry {missing} in the log"
+        self.findings.append(AuditFinding("audit.head-spoiled", missing, detail))
+
+
+def _traces(directory: Path) -> list[str]:
+    """What else is there once something was logged: the log's other files, the memory of a signed policy."""
+    beside = [name for name in ("lock", "reserve", "quarantine") if os.path.lexists(directory / name)]
+    return beside + sorted(f"policy/{path.name}" for path in (directory.parent / "policy").glob("*.pin.json"))
 
 
 def _verify(descriptor: int, heads: _Heads) -> Report:
@@ -150,16 +182,17 @@ def _verify(descriptor: int, heads: _Heads) -> Report:
     first_ts = last_ts = None
     size = os.fstat(descriptor).st_size
     try:
-        for entry, position in _walk(descriptor, size):
+        for entry, position in _walk(descriptor, size, heads.entry_key):
             first_ts = entry.ts_us if first_ts is None else first_ts
             last_ts = entry.ts_us
             if heads.head is not None and entry.seq == heads.head.seq:
                 _compare(heads, entry, position)
-    except EntryCorrupted as error:
+    except (EntryCorrupted, EntryForged) as error:
         first_bad = position.seq + 1
         heads.findings.append(AuditFinding(error.code, first_bad, error.message))
     else:
         _judge_end(size, heads, position)
+    heads.judge_slots(position.seq)
     if heads.head is None and not heads.exists:
         heads.findings.append(AuditFinding("audit.head-missing", None, "there is a log, but no head"))
     return replace(_report(position, heads, first_bad), first_ts_us=first_ts, last_ts_us=last_ts)
@@ -176,7 +209,8 @@ def _judge_end(size: int, heads: _Heads, position: Position) -> None:
         detail = f"entries up to {heads.head.seq} were acknowledged; the log ends after {position.seq}"
         heads.findings.append(AuditFinding("audit.truncated", position.seq + 1, detail))
     elif heads.head is not None and position.seq > heads.head.seq:
-        detail = f"{position.seq - heads.head.seq} entries are newer than the head and are chained, not vouched for"
+        newer = position.seq - heads.head.seq
+        detail = f"{newer} entries are authentic and newer than the head, so that more may have followed"
         heads.findings.append(AuditFinding("audit.beyond-head", heads.head.seq + 1, detail))
     torn = size - position.end
     if torn > 0:
@@ -196,17 +230,18 @@ def _report(position: Position, heads: _Heads, first_bad: int | None) -> Report:
     return Report(verdict, position.seq + 1, bad, tuple(heads.findings), seq, position.end)
 
 
-def _walk(descriptor: int, size: int) -> Iterator[tuple[Entry, Position]]:
+def _walk(descriptor: int, size: int, key: bytes | None) -> Iterator[tuple[Entry, Position]]:
     """Every entry with the position after it; ends before a torn tail.
 
     Raises:
         EntryCorrupted: a line that is no entry, unless it is the last and could be an interrupted append.
+        EntryForged: with a key, an entry that it did not write.
     """
     position = Position(-1, 0, genesis())
     lines = read_lines(descriptor, 0, size)
     for line in lines:
         try:
-            entry = decode_entry(line.removesuffix(b"\n"))
+            entry = decode_entry(line.removesuffix(b"\n"), key)
         except EntryCorrupted:
             if len(line) > MAX_LINE_BYTES or next(lines, None) is not None:
                 raise

@@ -62,7 +62,8 @@ def show(
 @app.command(
     epilog="""
 \b
-Exit status: 0 intact or empty, 3 tampered (the first bad entry is named) or the device key cannot be used.
+Exit status: 0 intact or nothing logged yet, 1 no log where there was one, 3 tampered (the first bad entry is named)
+or the device key cannot be used.
 \b
 Examples:
   localgpt audit verify
@@ -70,8 +71,8 @@ Examples:
 """
 )
 def verify(ctx: typer.Context, json: _Json = False) -> int:
-    """Check every entry, the chain, and that no acknowledged entry is missing from the end."""
-    from localgpt.audit.verify import LogVerdict, verify_log
+    """Check every entry, who wrote it, the chain, and that no acknowledged entry is missing from the end."""
+    from localgpt.audit.verify import EMPTIED, LogVerdict, verify_log
     from localgpt.cli.trust import key_or_none
 
     state = state_of(ctx)
@@ -92,7 +93,9 @@ def verify(ctx: typer.Context, json: _Json = False) -> int:
         _print(report)
         if tampered:
             say(f"cure: keep a copy of {directory}, find out who could write there, then move it away to start anew")
-    return ExitStatus.REFUSED if tampered else ExitStatus.DONE
+    if tampered:
+        return ExitStatus.REFUSED
+    return ExitStatus.FAILED if EMPTIED in {finding.code for finding in report.findings} else ExitStatus.DONE
 
 
 def _print(report: Report) -> None:
