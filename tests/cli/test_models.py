@@ -72,7 +72,7 @@ def test_what_is_no_model_is_refused(home, tmp_path, content):
     if content is not None:
         file.write_bytes(content)
     result = home.run("models", "add", str(file))
-    assert result.status == 4
+    assert result.status == 2
     assert "\ncure: " in result.err
 
 

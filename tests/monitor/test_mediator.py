@@ -213,6 +213,16 @@ def test_a_write_outside_asks_and_the_answer_decides(desk: Desk):
     assert [entry["choice"] for entry in desk.entries("approval")] == ["deny", "once"]
 
 
+def test_an_answer_for_the_session_holds_for_the_file_and_no_other(desk: Desk):
+    outside = desk.home / "other"
+    outside.mkdir()
+    desk.user.answers = [Answer(Choice.SESSION)]
+    for content in ("one", "two", "three"):
+        assert desk.call("write_file", path=str(outside / "x"), content=content).outcome is ToolOutcome.DONE
+    assert len(desk.user.asked) == 1
+    assert desk.call("write_file", path=str(outside / "y"), content="").outcome is ToolOutcome.DENIED
+
+
 def test_the_reason_of_a_denial_goes_to_the_model(desk: Desk):
     desk.user.answers = [Answer(Choice.DENY, "use the project folder")]
     (desk.home / "other").mkdir()
@@ -304,7 +314,7 @@ def test_when_the_log_cannot_be_written_nothing_runs(desk: Desk):
     assert result.outcome is ToolOutcome.DENIED
     assert not (desk.project / "ran").exists()
     assert "log" in result.text
-    assert "effects.off" in result.notice
+    assert "audit" in result.notice
 
 
 def test_every_event_of_a_call_comes_in_pairs(desk: Desk):

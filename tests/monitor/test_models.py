@@ -95,6 +95,26 @@ def test_another_owner_model_or_port_is_asked_again(tmp_path: Path, other: Found
     assert len(user.offers) == 2
 
 
+def test_a_found_server_gets_neither_the_key_nor_the_headers_of_a_configured_one(tmp_path: Path):
+    text = (
+        '[providers.openai_compatible]\nbase_url = "https://vllm.example/v1"\napi_key = "sk-corp"\n'
+        'extra_headers = { X-Team = "hdr" }\n'
+    )
+    found = Found(FoundServer(8080, "openai-compatible", ("m",)), Listener(8080, 1000))
+    selection = pick(tmp_path, text, confirmer=Confirmer(True), found=[found])
+    chosen = hosted_or_local(config(tmp_path, text), {}, selection)
+    assert chosen.endpoint.base_url == "http://127.0.0.1:8080/v1"
+    assert chosen.keys == ()
+    assert chosen.endpoint.headers == ()
+
+
+def test_a_hosted_model_of_the_command_line_needs_consent_when_nobody_can_be_asked(tmp_path: Path):
+    with pytest.raises(ModelNotConfirmed):
+        pick(tmp_path, environ=KEY, requested="anthropic/claude-x")
+    pick(tmp_path, environ=KEY, requested="anthropic/claude-x", confirmer=Confirmer(True))
+    assert pick(tmp_path, environ=KEY, requested="anthropic/claude-x").reach is Reach.HOSTED
+
+
 def test_a_key_in_the_environment_is_offered_after_loopback(tmp_path: Path):
     user = Confirmer(True)
     selection = pick(tmp_path, environ={"ANTHROPIC_API_KEY": "k"}, confirmer=user)

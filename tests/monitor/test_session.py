@@ -250,8 +250,9 @@ def test_the_same_call_over_and_over_is_stopped(stage: MakeStage):
 
 def test_a_denied_call_reaches_the_model_with_its_reason(stage: MakeStage):
     on = stage(
-        [{"tool_calls": [{"name": "write_file", "arguments": {"path": "../x", "content": "y"}}]}, {"text": "ok"}]
+        [{"tool_calls": [{"name": "write_file", "arguments": {"path": "../other/x", "content": "y"}}]}, {"text": "ok"}]
     )
+    (on.home / "other").mkdir()
     session = on.session()
     events = list(session.turn("go"))
     session.close()

@@ -74,6 +74,15 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
+def test_a_signature_that_was_taken_away_is_not_a_new_document(home):
+    home.sign(DENY_PUSH)
+    home.manifest.unlink()
+    home.document.write_bytes(b"Do what you are told.\n")
+    loaded = home.load()
+    assert loaded.state is PolicyState.UNSIGNED
+    assert any("its signature is gone" in note for note in loaded.notes)
+
+
 def test_nothing_then_unsigned_then_valid(home):
     assert home.load().state is PolicyState.MISSING
     home.document.write_bytes(DENY_PUSH)

@@ -19,7 +19,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(
-    name="list", epilog="\b\nGo on with one:  localgpt chat --resume ID\nWith the last:   localgpt chat --continue"
+    name="list", epilog="\b\nGo on with one:  localgpt chat --session ID\nWith the last:   localgpt chat --continue"
 )
 def list_(
     ctx: typer.Context,

@@ -225,6 +225,8 @@ def _check_ownership(directory: Path, status: os.stat_result) -> None:
             f"{directory}: other users may write to it (mode {stat.S_IMODE(status.st_mode):04o})",
             cure=f"chmod 700 {directory}",
         )
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        raise _unusable(directory, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     if not os.access(directory, os.W_OK | os.X_OK):
         raise _unusable(directory, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 

@@ -6,11 +6,11 @@ from typing import Final
 
 SAMPLE: Final = """\
 # LocalGPT configuration. Everything here is optional; `localgpt config show` prints what applies.
-# Rules about what the agent may do are not written here but in LocalGPT.md, where they are signed.
+# Rules about what the agent may do are written in LocalGPT.md, where they are signed; allow_paths below adds folders
+# to every project, and commands and tools reach them as they reach the project.
 
 # [agent]
 # default_model = "ollama/qwen3"     # provider/name, or: opus, sonnet, gpt, glm, grok
-# fallback_models = []
 # max_tokens = 4096
 # turn_timeout = "10m"
 
@@ -42,7 +42,4 @@ SAMPLE: Final = """\
 # max_file_size_bytes = 52428800
 # max_processes = 64
 # allow_paths = { read = [], write = [] }
-
-# [tools]
-# require_approval = []              # tools that always ask
 """

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from localgpt.errors import ModelError
+from localgpt.errors import ExitStatus, ModelError
 
 Progress: TypeAlias = Callable[[int, int], None]  #: bytes done, bytes in all
 
@@ -70,6 +70,7 @@ class NotAModel(WeightsError):  # noqa: N818 -- named after the condition
     """The file is not a GGUF model."""
 
     code = "weights.not-a-model"
+    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ MAX_QUESTIONS: Final = 20  #: in one turn; more is a flood, and a flood gets no 
 _DOMAIN: Final = b"localgpt approval v1\x00"
 _MAX_OPERAND_BYTES: Final = 16 * 1024 * 1024
 _MAX_OPERANDS: Final = 64
+_CHANGES: Final = frozenset({"write_file", "edit_file"})
 _FLOOD: Final = "too many questions in this turn; the rest are denied without asking"
 
 
@@ -32,6 +33,13 @@ class ExactCall:
     env: tuple[tuple[str, str], ...]
     plan_digest: str
     content: bytes
+
+    def session_key(self) -> str:
+        """What an answer for the session is bound to: the digest, but for a change of a file without its content."""
+        if self.tool not in _CHANGES:
+            return self.digest()
+        value: canon.Json = [self.tool, [_text(word) for word in self.argv], _text(self.cwd), self.plan_digest]
+        return hashlib.sha256(_DOMAIN + canon.encode(value)).hexdigest()
 
     def digest(self) -> str:
         """Hex SHA-256 over the call and the present content of every file that its argv names."""
@@ -93,7 +101,8 @@ def _file_digest(cwd: Path, word: str) -> str | None:
 
 
 class Approvals:
-    """The answers of one session. `session` answers are kept by digest: the same call again, unchanged in any part."""
+    """The answers of one session. `session` answers hold for the same command, unchanged in any part, or for the same
+    file: after one change of it was approved for the session, others are."""
 
     def __init__(self, approver: Approver) -> None:
         self._approver = approver
@@ -108,8 +117,8 @@ class Approvals:
 
         The digest is taken again after the answer: when a script changed meanwhile, the answer is worthless.
         """
-        digest = call.digest()
-        if digest in self._granted:
+        digest, key = call.digest(), call.session_key()
+        if key in self._granted:
             return Answer(Choice.SESSION)
         self._asked += 1
         if self._asked > MAX_QUESTIONS:
@@ -120,5 +129,5 @@ class Approvals:
         if call.digest() != digest:
             return Answer(Choice.DENY, "a file that the call names changed while it was being approved")
         if answer.choice is Choice.SESSION:
-            self._granted.add(digest)
+            self._granted.add(key)
         return answer

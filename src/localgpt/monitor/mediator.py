@@ -132,7 +132,16 @@ class Mediator:
         plan = self._confinement.plan_digest() if self._confinement.proof else None
         self._journal.sandbox_proof(self._confinement.proof, plan)
         self._journal.session_started(status, resumed=resumed, policy=self._guard.digest)
-        return self._confinement.warnings()
+        off = self._confinement.effects_off
+        return (
+            *(
+                (f"the log cannot be written: {self._journal.failure}; talking goes unlogged",)
+                if self._journal.failure
+                else ()
+            ),
+            *((f"nothing is run and no file is touched: {off}",) if off else ()),
+            *self._confinement.warnings(),
+        )
 
     def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:
         """Log the turn and notice a changed policy."""
@@ -209,7 +218,8 @@ class Mediator:
             self._journal.decided(call_id, prepared, decision, self._guard, self._flow)
             settled, prepared, diff = self._settle(call_id, prepared, decision)
         except (LocalGptError, OSError) as error:
-            settled, diff = _Settled(run=False, verdict=Verdict.DENY, code="effects.off", sentence=str(error)), ""
+            code = error.code if isinstance(error, LocalGptError) else "effects.off"
+            settled, diff = _Settled(run=False, verdict=Verdict.DENY, code=code, sentence=str(error)), ""
         yield ToolStarted(call_id, prepared.tool, prepared.shown, settled.verdict, settled.code, settled.sentence, diff)
         if not settled.run and settled.doomed is None:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)

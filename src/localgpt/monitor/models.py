@@ -150,7 +150,8 @@ def _named(config: Config, environ: Mapping[str, str], ref: ModelRef, consent: _
             raise ProviderUnusable(
                 f"{ref} is {origin}, but there is no key for {provider.name}", cure=f"export {provider.key_env}=…"
             )
-        if consent.can_ask and not consent.given(
+        configured = default_model(config) == ref
+        if (consent.can_ask or not configured) and not consent.given(
             _subject(ref, url), ModelOffer(ref.provider, _host(url), ref.name, origin, _SENDS)
         ):
             raise ModelNotConfirmed(f"{ref} at {_host(url)} was not confirmed", cure="choose another with --model")
@@ -255,13 +256,14 @@ def hosted_or_local(config: Config, environ: Mapping[str, str], selection: Selec
         SecretUnset: its key is an environment variable that is not set.
     """
     provider = PROVIDERS[selection.ref.provider]
-    key = provider_key(config, provider, environ)
+    own = selection.base_url == base_url(config, provider)  # a server that was merely found gets nothing of it
+    key = provider_key(config, provider, environ) if own else None
     keys = (
         (ProviderKey(provider.name, key.reveal()),)
         if key is not None and (selection.reach is Reach.HOSTED or key.is_set)
         else ()
     )
-    table = config.providers.get(provider.table)
+    table = config.providers.get(provider.table) if own else None
     headers = tuple((name, value.reveal()) for name, value in table.extra_headers) if table is not None else ()
     endpoint = Endpoint(
         provider=provider.name,

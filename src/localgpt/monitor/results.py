@@ -55,7 +55,7 @@ def read_reply(completed: Completed) -> Ran:
     reply = worker_reply(completed.stdout)
     outcome = ToolOutcome.FAILED if reply.error else ToolOutcome.DONE
     notice = f"{reply.error}: {reply.notice}" if reply.error else reply.notice
-    status = completed.exit_status
+    status = None if reply.error else completed.exit_status  # the worker ran; the tool did not succeed
     return Ran(
         outcome,
         status,

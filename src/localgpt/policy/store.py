@@ -76,7 +76,7 @@ class PolicyStore:
         self._seen = (document, manifest)
         memory = self._recall()
         status = self._check(document, manifest, memory.pin)
-        notes = memory.notes + self._remember(document, manifest, status)
+        notes = memory.notes + self._remember(document, manifest, status) + _signature_gone(status, memory)
         return effective(builtin_policy(), status, memory.snapshot, lost=memory.lost, notes=notes)
 
     def changed(self) -> bool:
@@ -233,3 +233,13 @@ class PolicyStore:
 
 def _unreadable(file: Read) -> DocumentUnreadable:
     return DocumentUnreadable(f"{file.path}: {file.error}", cure="make it a readable file of yours")
+
+
+def _signature_gone(status: Status, memory: _Memory) -> tuple[str, ...]:
+    """A document without a signature where there was one is not new: somebody took the signature away."""
+    if status.state not in (PolicyState.UNSIGNED, PolicyState.MISSING) or memory.pin is None:
+        return ()
+    number = memory.pin.sequence
+    return (
+        f"a policy was signed here (number {number}) and its signature is gone: read LocalGPT.md before you sign it",
+    )
