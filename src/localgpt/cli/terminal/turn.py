@@ -25,7 +25,7 @@ _ENDINGS: Final = {
     TurnReason.REPEATED: (Level.WARNING, "ended: the model made the same call over and over"),
     TurnReason.DEADLINE: (Level.WARNING, "ended: the turn reached its deadline"),
     TurnReason.MODEL: (Level.ERROR, "the model failed"),
-    TurnReason.CRASHED: (Level.ERROR, "a part of the runtime ended unexpectedly; the next question starts it again"),
+    TurnReason.CRASHED: (Level.ERROR, "a part of the runtime ended unexpectedly and was started anew; ask again"),
 }
 
 
