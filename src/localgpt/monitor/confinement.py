@@ -138,7 +138,9 @@ class Confinement:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
-        with Executor(self._make_plan(read, write), max_rung=self._max_rung) as own, self._as_running(own) as executor:
+        proven = outcome.executor.proof.rung
+        own = Executor(self._make_plan(read, write), max_rung=self._max_rung, min_rung=proven)
+        with own, self._as_running(own) as executor:
             yield executor
 
     def cancel(self) -> None:

@@ -23,12 +23,14 @@ from localgpt.sandbox.faults import (
     KernelTooOld,
     NotConfined,
     PlatformUnsupported,
+    RungLost,
     SwappedRoot,
     WorkingDirectoryOutside,
     ZygoteDied,
 )
 from localgpt.sandbox.grants import landlock_grants
 from localgpt.sandbox.link import Canaries, Link
+from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
@@ -37,6 +39,7 @@ from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
 
 _PIDS_PER_NAMESPACE_SINCE: Final = (6, 14)
+_PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})
 
 
 class Executor:
@@ -46,16 +49,18 @@ class Executor:
     nothing runs; there is no way to run a command of this class unconfined.
     """
 
-    def __init__(self, plan: Plan, *, max_rung: Rung = Rung.A, max_abi: int = 99) -> None:
+    def __init__(self, plan: Plan, *, max_rung: Rung = Rung.A, min_rung: Rung = Rung.B, max_abi: int = 99) -> None:
         """Prepare; nothing starts yet.
 
         Args:
             plan: what every command may reach.
             max_rung: do not try anything stronger (for tests, and for comparing).
+            min_rung: serve on nothing weaker. A zygote that is replaced never comes back on a lower rung.
             max_abi: use no more of Landlock than this ABI (for tests of older kernels).
         """
         self.plan = plan
         self._max_rung = max_rung
+        self._min_rung = min_rung
         self._max_abi = max_abi
         self._lock = threading.Lock()
         self._wake = Wake()
@@ -119,6 +124,7 @@ class Executor:
             CommandInvalid: its leaf says why the command did not start.
             ZygoteDied: the zygote ended during the command; the next run starts a fresh one.
             NotConfined: a fresh zygote could not be proven.
+            RungLost: a fresh zygote could be had on a lower rung only.
         """
         more = tuple(env)
         _check(argv, more)
@@ -174,20 +180,33 @@ class Executor:
             raise HostsUnsupported(
                 f"commands have no network, but the plan names {', '.join(self.plan.hosts)}", cure="plan without hosts"
             )
-        why = "rung B was asked for" if self._max_rung is Rung.B else _known_refusal.get("", "")
-        if self._max_rung is Rung.A and not why:
+        why = "rung B was asked for" if self._max_rung is Rung.B else self._try_highest(abi)
+        if why:
+            if self._min_rung is Rung.A:
+                raise RungLost(f"rung A, proven before, could not be had: {why}", cure="try again, or start again")
             try:
-                self._start_rung(Rung.A, abi, "")
-            except (OSError, NotConfined) as error:
-                why = str(getattr(error, "message", error))
-            else:
-                return
+                self._start_rung(Rung.B, abi, why)
+            except OSError as error:
+                raise _start_error(error, self.plan) from error
+        self._min_rung = self.proof.rung
+
+    def _try_highest(self, abi: int) -> str:
+        """Start on rung A, or say why not. Only what the host refuses to every plan is not tried again."""
+        if self._min_rung is Rung.B and _known_refusal:
+            return _known_refusal[0]
         try:
-            self._start_rung(Rung.B, abi, why)
+            self._start_rung(Rung.A, abi, "")
+        except ViewRefused as error:
+            if error.errno not in _PASSING:
+                _known_refusal[:] = [str(error)]
+            return str(error)
         except OSError as error:
-            raise _start_error(error, self.plan) from error
-        if self._max_rung is Rung.A:
-            _known_refusal[""] = why
+            if _is_swapped(error):
+                raise _start_error(error, self.plan) from error
+            return str(error)
+        except NotConfined as error:
+            return error.message
+        return ""
 
     def _start_rung(self, rung: Rung, abi: int, why_not_higher: str) -> None:
         started = time.monotonic()
@@ -220,7 +239,7 @@ class Executor:
             self._private = None
 
 
-_known_refusal: dict[str, str] = {}  # why rung A failed once in this process: the host will not change its mind
+_known_refusal: list[str] = []  # why this host has no rung A, once it said so: it will not change its mind
 
 
 def _check(argv: Sequence[str], env: tuple[tuple[str, str], ...]) -> None:
@@ -230,8 +249,13 @@ def _check(argv: Sequence[str], env: tuple[tuple[str, str], ...]) -> None:
         raise CommandInvalid("the command line or environment contains a NUL byte or a bad name", cure="leave it out")
 
 
+def _is_swapped(error: OSError) -> bool:
+    """Whether a path of the plan is not what it was when the plan was made."""
+    return error.errno in {errno.ELOOP, errno.ENOENT} and "openat2" in str(error)
+
+
 def _start_error(error: OSError, plan: Plan) -> Exception:
-    if error.errno in {errno.ELOOP, errno.ENOENT} and "openat2" in str(error):
+    if _is_swapped(error):
         return SwappedRoot(f"a root of the plan for {plan.cwd} vanished or became a link", cure="plan again")
     return NotConfined(f"the zygote could not confine itself: {error}", cure="run `localgpt sandbox status`")
 

@@ -23,6 +23,12 @@ class NotConfined(SandboxError):  # noqa: N818 -- named after the condition
     code = "sandbox.not-confined"
 
 
+class RungLost(SandboxError):  # noqa: N818 -- named after the condition
+    """A weaker confinement than the one that was proven first is all that could be had; nothing ran in it."""
+
+    code = "sandbox.rung-lost"
+
+
 class ZygoteDied(SandboxError):  # noqa: N818 -- named after the condition
     """The process that serves commands ended or stopped answering. The next run starts a fresh one."""
 

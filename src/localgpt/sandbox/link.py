@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from localgpt.sandbox import zygote
 from localgpt.sandbox.faults import NotConfined, ZygoteDied
+from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.proof import Mechanism
 
 _PROGRAM: Final = str(Path(zygote.__file__).resolve())
@@ -72,6 +73,7 @@ class Link:
         """Wait until the zygote is confined and return what its self-test saw.
 
         Raises:
+            ViewRefused: the host refuses namespaces or mounts of one's own.
             OSError: a step of the confinement failed, with its errno.
             NotConfined: the zygote ended without a word.
         """
@@ -79,6 +81,8 @@ class Link:
             reply = self.receive()
         except (ZygoteDied, TimeoutError) as error:
             raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
+        if reply.kind == zygote.NO_VIEW:
+            raise ViewRefused(reply.number, reply.text)
         if reply.kind != zygote.READY:
             raise OSError(reply.number, reply.text)
         return tuple(parse_report(reply.text))

@@ -34,6 +34,10 @@ _STAGE = b"/tmp"
 EMPTY_FILE = b"/.empty"
 
 
+class ViewRefused(OSError):  # noqa: N818 -- named after the condition
+    """The host refuses namespaces or a view of one's own, whatever the plan: it will again for every other plan."""
+
+
 def build_root(
     reads: list[tuple[bytes, int]],
     writes: list[tuple[bytes, int]],
@@ -53,20 +57,13 @@ def build_root(
     Raises:
         OSError: with the step's name in its text; the caller gives up this rung.
     """
-    devices = [(b"/dev/" + name, kernel.open_beneath_no_symlink(b"/dev/" + name)) for name in DEVICES]
-    _mount(None, b"/", None, MS_REC | MS_PRIVATE)
-    _mount(b"root", _STAGE, b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=4m")
-    os.chdir(_STAGE)
-    os.mkdir(b"old", 0o700)
-    kernel.call("pivot_root", b".", b"old")
-    os.chdir(b"/")
-    _furnish(tmp_bytes)
+    try:
+        _replace_root(tmp_bytes)
+    except OSError as error:
+        raise ViewRefused(error.errno, error.strerror or str(error)) from error
     for path, target in links:
         _make_parents(path)
         os.symlink(target, path)
-    for path, location in devices:
-        _bind(location, path, _ATTR_RDONLY)  # devices still take writes, but not chmod
-        os.close(location)
     # Parents before children: a write root inside a read root is bound over it, and the other way round.
     for path, location, writable in sorted([(p, f, False) for p, f in reads] + [(p, f, True) for p, f in writes]):
         _bind(location, path, _ATTR_NODEV | (0 if writable else _ATTR_RDONLY))
@@ -76,6 +73,21 @@ def build_root(
     os.rmdir(b"/old")
     _mount(b"run", b"/run", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=64k")
     _set_attributes(kernel.AT_FDCWD, b"/", _ATTR_RDONLY, 0)
+
+
+def _replace_root(tmp_bytes: int) -> None:
+    """An empty root with proc, devices and private folders in it; the host's is left at /old."""
+    devices = [(b"/dev/" + name, kernel.open_beneath_no_symlink(b"/dev/" + name)) for name in DEVICES]
+    _mount(None, b"/", None, MS_REC | MS_PRIVATE)
+    _mount(b"root", _STAGE, b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=4m")
+    os.chdir(_STAGE)
+    os.mkdir(b"old", 0o700)
+    kernel.call("pivot_root", b".", b"old")
+    os.chdir(b"/")
+    _furnish(tmp_bytes)
+    for path, location in devices:
+        _bind(location, path, _ATTR_RDONLY)  # devices still take writes, but not chmod
+        os.close(location)
 
 
 def _furnish(tmp_bytes: int) -> None:

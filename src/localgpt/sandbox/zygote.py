@@ -28,7 +28,7 @@ from localgpt.sandbox import kernel, landlock, mounts, probes, tree
 
 LENGTH = struct.Struct("!I")
 REPLY = struct.Struct("!ciI")  # kind, number (errno, wait status), length of the text that follows
-READY, DONE, REFUSED, NO_DIRECTORY, BROKEN = b"R", b"D", b"N", b"C", b"B"
+READY, DONE, REFUSED, NO_DIRECTORY, BROKEN, NO_VIEW = b"R", b"D", b"N", b"C", b"B", b"V"
 _TICK_MS = 100
 _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
 _MSG_CMSG_CLOEXEC = 0x4000_0000
@@ -50,6 +50,9 @@ def main(control_fd: int, lifeline_fd: int) -> None:
         pid = os.fork()
         if not setup["namespaces"]:  # both: the warden inherits the tree of a zygote that dies
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    except mounts.ViewRefused as error:
+        _reply(control, NO_VIEW, error.errno or 0, str(error))
+        return
     except OSError as error:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
@@ -62,6 +65,9 @@ def main(control_fd: int, lifeline_fd: int) -> None:
     os.setsid()  # a process group of its own, so that commands cannot name it together with the warden's
     try:
         report = _confine(setup)
+    except mounts.ViewRefused as error:
+        _reply(control, NO_VIEW, error.errno or 0, str(error))
+        return
     except OSError as error:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
@@ -83,11 +89,18 @@ def _guard(zygote: int, lifeline_fd: int) -> None:
 
 def _enter_user_and_pid_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
-    kernel.call("unshare", kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
+    _unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
     for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, line.encode())
         os.close(fd)
+
+
+def _unshare(namespaces: int) -> None:
+    try:
+        kernel.call("unshare", namespaces)
+    except OSError as error:
+        raise mounts.ViewRefused(error.errno, error.strerror) from error
 
 
 def _confine(setup: dict) -> str:  # type: ignore[type-arg]
@@ -119,7 +132,7 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
 
 def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     """Build the new root (rung A) and return what Landlock shall grant in it."""
-    kernel.call("unshare", kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
+    _unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
     reads = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["reads"]]
     writes = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["writes"]]
     if setup["limit_pids"]:
