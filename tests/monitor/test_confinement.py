@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from localgpt.sandbox.toolchains import SECRET_STORES, is_inside
 from localgpt.wire import ToolOutcome
 from tests.monitor.desk import Desk
 
+GIT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 SECRETS = (
     ".config/op/token",
     ".config/rclone/rclone.conf",
@@ -90,3 +94,63 @@ def test_the_sandbox_knows_no_store_of_credentials_that_the_policy_does_not():
     known = builtin_policy().table.home_secret
     missing = [s for s in SECRET_STORES if not any(is_inside(s, each) for each in known) and s != ".config/localgpt"]
     assert missing == [".local/share/uv/credentials"]
+
+
+def git(*words: str, folder: Path) -> None:
+    done = subprocess.run(["git", "-C", str(folder), *words], env=GIT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(params=list(Rung))
+def cloned(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose project is a real repository with editor settings."""
+    project = tmp_path / "home" / "work"
+    for name in (".vscode/tasks.json", ".claude/settings.json", ".husky/pre-commit", ".envrc", ".mcp.json"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("mine\n")
+    (tmp_path / "home" / ".gitconfig").write_text("")
+    git("init", "-q", ".", folder=project)
+    (project / ".git/hooks").mkdir(exist_ok=True)
+    opened = Desk(tmp_path, rung=request.param)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_commands_cannot_change_what_others_run(cloned: Desk):
+    work = cloned.project
+    if cloned.confinement.rung != "A":
+        (warning,) = cloned.confinement.warnings()
+        assert "cannot protect" in warning
+        return
+    before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    for attempt in (
+        "echo evil > .git/hooks/pre-commit",
+        "printf '[core]\\n\\tfsmonitor = evil\\n' >> .git/config",
+        "echo evil > x && mv -f x .git/config",
+        "mv .git old && cp -r old .git && echo evil > .git/hooks/pre-commit",
+        "mv .git/hooks .git/other",
+        "rm -rf .vscode; mkdir -p .vscode; echo evil > .vscode/tasks.json",
+        "mv .claude c && mkdir .claude && echo evil > .claude/settings.json",
+        "rm .envrc; echo evil > .envrc",
+        "ln -f .vscode/tasks.json y && echo evil > y",
+        "echo evil >> .mcp.json; chmod 777 .mcp.json",
+        "echo evil > .husky/pre-commit; rm -rf .husky",
+    ):
+        run(cloned.confinement, attempt)
+    assert {path: path.read_bytes() for path in before if path.exists()} == before
+    assert not (work / ".git/hooks/pre-commit").exists()
+    assert not cloned.confinement.warnings()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_works_inside(cloned: Desk):
+    text = run(
+        cloned.confinement,
+        "set -e; export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@localhost GIT_COMMITTER_NAME=a;"
+        "export GIT_COMMITTER_EMAIL=a@localhost;"
+        "echo 1 > file; git add file; git commit -qm one; git checkout -qb other; echo 2 > file; git commit -qam two;"
+        "git stash list; git checkout -q -; cat file; git merge -q other; git tag x; git gc -q;"
+        "mkdir fresh; cd fresh; git init -q .; echo 3 > f; git add f; git commit -qm three; git log --oneline | wc -l",
+    )
+    assert text.split() == ["1", "1"], text

@@ -15,7 +15,7 @@ from localgpt import canon
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
-from localgpt.monitor.project import Project, check_roots, runtime_places, secret_files
+from localgpt.monitor.project import Project, check_roots, protected_files, runtime_places, secret_files
 from localgpt.policy import Places, Scope, make_scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
@@ -95,11 +95,13 @@ class Confinement:
     def warnings(self) -> tuple[str, ...]:
         """What the confinement of this host cannot do, as sentences. Waits for the self-test."""
         self._wait()
-        if not self.exposed:
-            return ()
-        names = ", ".join(Path(path).name for path in self.exposed[:3])
-        more = "" if len(self.exposed) <= 3 else f" and {len(self.exposed) - 3} more"
-        return (f"this host cannot hide files inside the project: commands can read {names}{more}",)
+        said = []
+        if self.exposed:
+            said.append(f"this host cannot hide files inside the project: commands can read {_named(self.exposed)}")
+        if self.rung == Rung.B.value and self._plan is not None and self._plan.protected:
+            names = _named(self._plan.protected)
+            said.append(f"this host cannot protect files inside the project: commands can change {names}")
+        return tuple(said)
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -117,6 +119,7 @@ class Confinement:
             "read": list(plan.read_roots),
             "write": list(plan.write_roots),
             "denied": list(plan.denied),
+            "protected": list(plan.protected),
             "hosts": list(plan.hosts),
         }
         return hashlib.sha256(_DOMAIN + canon.encode(value)).hexdigest()
@@ -170,7 +173,13 @@ class Confinement:
         if self.project.trusted:
             extra = [*map(str, self.project.extra), *self._settings.write, *write]
             return Plan.workspace_write(
-                self.project.path, read=more, write=extra, limits=limits, environ=self._environ, denied=self._denied()
+                self.project.path,
+                read=more,
+                write=extra,
+                limits=limits,
+                environ=self._environ,
+                denied=self._denied(),
+                protected=self._protected(),
             )
         return Plan.read_only(
             self.project.path,
@@ -179,6 +188,7 @@ class Confinement:
             limits=limits,
             environ=self._environ,
             denied=self._denied(),
+            protected=self._protected(),
         )
 
     def _denied(self) -> list[str]:
@@ -186,6 +196,10 @@ class Confinement:
         own = (self._paths.device_key, self._paths.audit_dir, self._paths.config_dir, self._paths.state_dir)
         there = [path for path in (*map(str, own), *self.scope.secrets) if os.path.lexists(path)]
         return [*dict.fromkeys(there), *self._hidden]
+
+    def _protected(self) -> list[str]:
+        """What commands must leave as it is, wherever it may turn out to lie in a write root."""
+        return [*self.scope.protected, *protected_files(self.project.roots)]
 
     def _make_scope(self) -> Scope:
         own = [*runtime_places(self._paths)]
@@ -237,3 +251,8 @@ class Confinement:
             yield executor
         finally:
             self._running = None
+
+
+def _named(paths: tuple[str, ...]) -> str:
+    more = "" if len(paths) <= 3 else f" and {len(paths) - 3} more"
+    return ", ".join(Path(path).name for path in paths[:3]) + more

@@ -14,6 +14,7 @@ from localgpt import canon
 from localgpt.config import Paths
 from localgpt.errors import ConfigError
 from localgpt.policy import Scope, is_secret_name
+from localgpt.policy.builtin import builtin_policy
 from localgpt.sandbox.faults import RootNotGrantable
 from localgpt.sandbox.toolchains import is_inside
 
@@ -155,6 +156,17 @@ def secret_files(roots: Iterable[str]) -> tuple[str, ...]:
             elif depth < _MAX_DEPTH and child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
                 folders.append((child.path, depth + 1))
     return tuple(found)
+
+
+def protected_files(roots: Iterable[str]) -> tuple[str, ...]:
+    """Where a project's protected names are, or would be: what others run when they work in it, and what guides them.
+
+    `.git` is one only as a file, which says where the real one is: git itself must write into the folder.
+    """
+    table = builtin_policy().table
+    names = [*table.project_protected, *(name for name in table.protected_names if name != ".git")]
+    links = [path for root in roots if Path(path := f"{root}/.git").is_file()]
+    return (*(f"{root}/{name}" for root in roots for name in names), *links)
 
 
 class Trust(StrEnum):

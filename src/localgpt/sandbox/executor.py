@@ -291,6 +291,7 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "reads": [os.fsencode(path) for path in plan.read_roots],
         "writes": [os.fsencode(path) for path in plan.write_roots],
         "denied": [os.fsencode(path) for path in plan.denied],
+        "protected": [os.fsencode(path) for path in plan.protected],
         "links": [(os.fsencode(path), os.fsencode(target)) for path, target in plan.links],
         "grants": [] if namespaces else landlock_grants(plan, temporary),
         "limit_pids": namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE,

@@ -48,7 +48,7 @@ def build_root(
     """Make the new root and enter it.
 
     Args:
-        reads: path and location of everything bound read-only.
+        reads: path and location of everything bound read-only, also inside what may be written.
         writes: the same for what may be written.
         denied: paths inside those that are covered by something empty.
         links: symbolic links of the root directory to recreate: path, target.
@@ -73,6 +73,18 @@ def build_root(
     os.rmdir(b"/old")
     _mount(b"run", b"/run", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=64k")
     _set_attributes(kernel.AT_FDCWD, b"/", _ATTR_RDONLY, 0)
+
+
+def between(paths: list[bytes], roots: list[bytes]) -> list[bytes]:
+    """The folders from each of `roots` down to each of `paths`, without both ends."""
+    found: list[bytes] = []
+    for path in paths:
+        folder = os.path.dirname(path)
+        while len(folder) > 1 and folder not in roots and any(folder.startswith(root + b"/") for root in roots):
+            if folder not in found:
+                found.append(folder)
+            folder = os.path.dirname(folder)
+    return found
 
 
 def _replace_root(tmp_bytes: int) -> None:

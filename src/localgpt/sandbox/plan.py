@@ -60,7 +60,8 @@ class Plan:
     """What one zygote serves. All paths absolute, normalised and free of symbolic links.
 
     `read_roots` may be read and executed, `write_roots` may be changed as well, `denied` lie inside those and must not
-    be reachable. `links` are symbolic links of the root directory (``/bin`` to ``usr/bin``): path, target.
+    be reachable, `protected` exist inside write roots and stay as they are (rung A only; their folders cannot be moved
+    away either). `links` are symbolic links of the root directory (``/bin`` to ``usr/bin``): path, target.
     `hosts` is empty: commands have no network.
     """
 
@@ -68,16 +69,18 @@ class Plan:
     read_roots: tuple[str, ...]
     write_roots: tuple[str, ...]
     denied: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
     links: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for path in (self.cwd, *self.read_roots, *self.write_roots, *self.denied, *(path for path, _ in self.links)):
+        roots = (*self.read_roots, *self.write_roots)
+        for path in (self.cwd, *roots, *self.denied, *self.protected, *(path for path, _ in self.links)):
             if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
                 raise RelativeRoot(f"{path!r} is not an absolute, normalised path", cure="resolve it before planning")
-        if not any(is_inside(self.cwd, root) for root in (*self.read_roots, *self.write_roots)):
+        if not any(is_inside(self.cwd, root) for root in roots):
             raise PlanInvalid(f"the working directory {self.cwd} lies in no root of the plan", cure="add it to a root")
 
     @classmethod
@@ -88,6 +91,7 @@ class Plan:
         read: Iterable[str | os.PathLike[str]] = (),
         write: Iterable[str | os.PathLike[str]] = (),
         denied: Iterable[str | os.PathLike[str]] = (),
+        protected: Iterable[str | os.PathLike[str]] = (),
         limits: Limits | None = None,
         env: Iterable[tuple[str, str]] = (),
         environ: Mapping[str, str] | None = None,
@@ -99,6 +103,7 @@ class Plan:
             read: more to read and execute.
             write: more to change.
             denied: paths inside any root that must not be reachable.
+            protected: what must not be changed inside those roots; what is not there, or behind a link, is left out.
             limits: bounds of each command.
             env: variables on top of the clean environment.
             environ: the host's environment, of which HOME, PATH and the locale are looked at.
@@ -106,7 +111,16 @@ class Plan:
         Raises:
             PlanInvalid: its leaf says which path and why.
         """
-        return _plan(path, read=read, write=[path, *write], denied=denied, limits=limits, env=env, environ=environ)
+        return _plan(
+            path,
+            read=read,
+            write=[path, *write],
+            denied=denied,
+            protected=protected,
+            limits=limits,
+            env=env,
+            environ=environ,
+        )
 
     @classmethod
     def read_only(
@@ -116,12 +130,22 @@ class Plan:
         read: Iterable[str | os.PathLike[str]] = (),
         write: Iterable[str | os.PathLike[str]] = (),
         denied: Iterable[str | os.PathLike[str]] = (),
+        protected: Iterable[str | os.PathLike[str]] = (),
         limits: Limits | None = None,
         env: Iterable[tuple[str, str]] = (),
         environ: Mapping[str, str] | None = None,
     ) -> Plan:
         """Like `workspace_write`, but nothing may be changed except `write` and the command's own temporary files."""
-        return _plan(path, read=[path, *read], write=write, denied=denied, limits=limits, env=env, environ=environ)
+        return _plan(
+            path,
+            read=[path, *read],
+            write=write,
+            denied=denied,
+            protected=protected,
+            limits=limits,
+            env=env,
+            environ=environ,
+        )
 
 
 def _plan(
@@ -130,6 +154,7 @@ def _plan(
     read: Iterable[str | os.PathLike[str]],
     write: Iterable[str | os.PathLike[str]],
     denied: Iterable[str | os.PathLike[str]],
+    protected: Iterable[str | os.PathLike[str]],
     limits: Limits | None,
     env: Iterable[tuple[str, str]],
     environ: Mapping[str, str] | None,
@@ -153,6 +178,7 @@ def _plan(
         read_roots=reads,
         write_roots=_outermost(writes),
         denied=tuple(dict.fromkeys(hidden)),
+        protected=_existing(protected, writes),
         env=_environment(environ, tools.env, (*reads, *writes), env),
         limits=limits or Limits(),
         links=tuple(links),
@@ -208,6 +234,13 @@ def _resolve_one(path: str) -> str:
         return os.path.realpath(path, strict=True)
     except OSError as error:
         raise MissingRoot(f"{path}: {error.strerror}", cure="make it, or leave it out") from error
+
+
+def _existing(protected: Iterable[str | os.PathLike[str]], writes: Iterable[str]) -> tuple[str, ...]:
+    """What is there inside a write root, outermost first, without what a symbolic link leads to."""
+    paths = [os.fspath(path) for path in protected]
+    there = [path for path in paths if os.path.lexists(path) and os.path.realpath(path) == path]
+    return _outermost(path for path in there if any(path != root and is_inside(path, root) for root in writes))
 
 
 def _outermost(paths: Iterable[str]) -> tuple[str, ...]:

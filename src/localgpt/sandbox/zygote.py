@@ -135,9 +135,16 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     _unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
     reads = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["reads"]]
     writes = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["writes"]]
+    kept = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["protected"]]
+    held = [
+        (path, kernel.open_beneath_no_symlink(path)) for path in mounts.between(setup["protected"], setup["writes"])
+    ]
     if setup["limit_pids"]:
         _limit_pids(setup["processes"])
-    mounts.build_root(reads, writes, setup["denied"], setup["links"], setup["tmp_bytes"])
+    # A folder that is a mount point cannot be renamed: what is protected stays where it is.
+    mounts.build_root(reads + kept, writes + held, setup["denied"], setup["links"], setup["tmp_bytes"])
+    for _, location in kept + held:
+        os.close(location)
     grants = [(location, landlock.READ_EXECUTE) for _, location in reads]
     grants += [(location, landlock.WRITE | landlock.EXECUTE) for _, location in writes]
     private = (b"/tmp", landlock.WRITE | landlock.EXECUTE), (b"/dev/shm", landlock.WRITE)
