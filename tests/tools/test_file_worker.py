@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localgpt.policy.paths import glob_path
 from localgpt.tools import (
     EditFileCall,
     FileCall,
@@ -28,6 +30,7 @@ from localgpt.tools import (
     worker_request,
 )
 from localgpt.tools.confined.changing import unified
+from localgpt.tools.confined.skipping import _path, fold
 from localgpt.tools.files import WORKER_ROOT, WorkerReplyError
 
 
@@ -370,6 +373,43 @@ class TestFind:
         (here / ".git" / "f").write_text("needle")
         (here / "b").write_bytes(b"\0needle")
         assert run(SearchTextCall("needle"), here).text == ""
+
+    @pytest.mark.parametrize("call", [SearchTextCall("needle"), ListFilesCall(depth=9)])
+    def test_secrets_are_left_out_however_deep(self, here, call):
+        for name in ("a/b/c/d/.env", "a/.ENV.local", "a/Id_rsa", ".env/inner", "a/.env.example", "a/seen"):
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).write_text(f"needle in {name}")
+        reply = run(call, here)
+        assert "a/.env.example" in reply.text
+        assert "a/seen" in reply.text
+        assert not any(name in reply.text for name in ("d/.env", ".ENV.local", "Id_rsa", "inner"))
+        assert "; 4 left out" in reply.notice
+
+    @pytest.mark.parametrize(
+        ("pattern", "hidden"),
+        [
+            ("HERE/private", {"private/x", "private/deep/y"}),
+            ("HERE/**/y", {"private/deep/y", "open/y"}),
+            ("HERE/p*/*", {"private/x", "private/deep/y"}),
+            ("HERE/open/?", {"open/y", "open/\u00e9"}),
+            ("HERE/OPEN/E\u0301", {"open/\u00e9"}),
+            ("/**", {"private/x", "private/deep/y", "open/y", "open/\u00e9"}),
+            ("/elsewhere/**", set()),
+        ],
+    )
+    def test_what_the_user_denies_is_left_out(self, here, pattern, hidden):
+        names = {"private/x", "private/deep/y", "open/y", "open/\u00e9"}
+        for name in names:
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).write_text("needle")
+        rule = pattern.replace("HERE", str(here))
+        reply = send(worker_request(SearchTextCall("needle"), str(here), skip=[rule]))
+        assert {line.partition(":")[0] for line in reply.text.splitlines()} == names - hidden
+
+    @given(st.text("ab*?/", max_size=8), st.text("ab/", min_size=1, max_size=8))
+    def test_patterns_mean_what_they_mean_to_the_policy(self, pattern, path):
+        pattern, path = (re.sub("/+", "/", "/" + text.strip("/")) for text in (pattern, path))
+        assert bool(_path(fold(pattern)).fullmatch(fold(path))) == glob_path(pattern, path), (pattern, path)
 
     def test_search_is_bounded(self, here):
         (here / "f").write_text("x\n" * 100_000)

@@ -9,8 +9,8 @@ on the way was put there afterwards and is refused):
     {"op": "read",   "path", "offset", "limit"}                      lines, from 1
     {"op": "write",  "path", "content", "expect"}                    expect: SHA-256 it must have before, or null
     {"op": "edit",   "path", "old", "new", "all", "expect"}
-    {"op": "list",   "path", "pattern", "depth"}
-    {"op": "search", "path", "pattern", "glob", "regex"}
+    {"op": "list",   "path", "pattern", "depth", "skip"}            skip: {"names", "but_not", "paths"}, lists of globs
+    {"op": "search", "path", "pattern", "glob", "regex", "skip"}
     {"op": "preview", "of": a write or edit request}                 the same response, nothing written
 
 Responses: `{"text", "notice", "diff", "before", "after"}` or `{"error", "message", "text"}`. `text` and `diff` hold

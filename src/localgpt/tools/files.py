@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from localgpt.errors import LocalGptError
 from localgpt.tools.calls import EditFileCall, FileCall, ListFilesCall, ReadFileCall, SearchTextCall, WriteFileCall
+
+if TYPE_CHECKING:
+    from localgpt.policy.model import Table
 
 WORKER: Final = Path(__file__).with_name("file_worker.py")
 WORKER_ROOT: Final = WORKER.parent  #: the one folder, beside the interpreter's, that the worker reads its code from
@@ -41,20 +45,33 @@ def worker_argv(interpreter: str) -> tuple[str, ...]:
     return (interpreter, "-I", "-S", "-E", str(WORKER))
 
 
-def worker_request(call: FileCall, resolved: str, *, expect: str | None = None) -> bytes:
+def worker_request(call: FileCall, resolved: str, *, expect: str | None = None, skip: Iterable[str] = ()) -> bytes:
     """The worker's standard input for `call`.
 
     Args:
         call: the checked call.
         resolved: the absolute path, free of links, on which the call was decided.
         expect: for writes and edits, the SHA-256 that the file must still have (`FileReply.before` of its preview).
+        skip: for lists and searches, absolute patterns (`**`, `*`, `?`) of what must not be shown below the folder, as
+            the user's rules deny it. What the built-in policy calls a secret by its name is always left out.
     """
-    return json.dumps(_request(call, resolved, expect)).encode("ascii")
+    request = _request(call, resolved, expect)
+    if isinstance(call, (ListFilesCall, SearchTextCall)):
+        table = _table()
+        names = {"names": table.secret_names, "but_not": table.not_secret_names, "paths": tuple(skip)}
+        request["skip"] = names
+    return json.dumps(request).encode("ascii")
 
 
 def preview_request(call: WriteFileCall | EditFileCall, resolved: str) -> bytes:
     """The worker's standard input to see what `call` would change, without changing it."""
     return json.dumps({"op": "preview", "of": _request(call, resolved, None)}).encode("ascii")
+
+
+def _table() -> Table:
+    from localgpt.policy.builtin import builtin_policy  # noqa: PLC0415 -- the agent imports this module and needs none
+
+    return builtin_policy().table
 
 
 def _request(call: FileCall, path: str, expect: str | None) -> dict[str, object]:

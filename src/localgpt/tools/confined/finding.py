@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from .opening import Refused, kind_of, open_regular, parent_of
+from .skipping import Skip
 
 _CHUNK: Final = 1024 * 1024
 _SNIFF: Final = 8192
@@ -31,8 +32,8 @@ class OutOfTime(Exception):  # noqa: N818 -- named after the condition
     """The search used up `BUDGET_S`."""
 
 
-def _walk(path: str, depth: int) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
-    """Folders below `path` in order, never through a link: relative name, sorted entries, descriptor."""
+def _walk(path: str, depth: int, skip: Skip) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
+    """Folders below `path` in order, never through a link: relative name, sorted entries but `skip`'s, descriptor."""
     folder, name = parent_of(path)
     start = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     waiting, visited = [("", start, 1)], 0
@@ -41,6 +42,7 @@ def _walk(path: str, depth: int) -> Iterator[tuple[str, list[os.DirEntry[str]], 
         with os.scandir(fd) as found:
             entries = sorted(itertools.islice(found, MAX_VISITED), key=lambda entry: entry.name)
         visited += len(entries)
+        entries = skip.keep(f"{path.rstrip('/')}/{relative}", entries)
         yield relative, entries, fd
         if level < depth and visited < MAX_VISITED:
             for entry in reversed(entries):
@@ -67,13 +69,14 @@ def list_files(request: dict[str, Any]) -> dict[str, Any]:
     if not stat.S_ISDIR(found.st_mode):
         return {"text": f"{_plain(name)}  {found.st_size}", "notice": "this is a file"}
     out: list[str] = []
-    for relative, entries, fd in _walk(request["path"], int(request["depth"])):
+    skip = Skip(request)
+    for relative, entries, fd in _walk(request["path"], int(request["depth"]), skip):
         wanted = (entry for entry in entries if _matches(entry.name, relative, str(request["pattern"])))
         out.extend(_plain(relative + entry.name) + _suffix(entry, fd) for entry in wanted)
         if len(out) > MAX_ENTRIES:
             notice = f"only the first {MAX_ENTRIES} entries are shown; use a pattern or a folder further down"
-            return {"text": "\n".join(out[:MAX_ENTRIES]), "notice": notice}
-    return {"text": "\n".join(out), "notice": f"{len(out)} entries"}
+            return {"text": "\n".join(out[:MAX_ENTRIES]), "notice": notice + skip.notice}
+    return {"text": "\n".join(out), "notice": f"{len(out)} entries{skip.notice}"}
 
 
 def _suffix(entry: os.DirEntry[str], fd: int) -> str:
@@ -138,23 +141,24 @@ def search(request: dict[str, Any]) -> dict[str, Any]:
     pattern = _compiled(str(request["pattern"]), regex=bool(request["regex"]))
     out: list[str] = []
     notice = ""
+    skip = Skip(request)
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, BUDGET_S)  # `re` looks for signals while it backtracks
     try:
-        _search_all(request, pattern, out)
+        _search_all(request, pattern, skip, out)
     except OutOfTime:
         notice = f"; stopped after {BUDGET_S:.0f} seconds: use a simpler pattern or a folder further down"
     signal.setitimer(signal.ITIMER_REAL, 0)
     more = f"; stopped at {MAX_MATCHES}, narrow the search" if len(out) >= MAX_MATCHES else ""
-    return {"text": "\n".join(out), "notice": f"{len(out)} matching lines{more}{notice}"}
+    return {"text": "\n".join(out), "notice": f"{len(out)} matching lines{more}{notice}{skip.notice}"}
 
 
-def _search_all(request: dict[str, Any], pattern: re.Pattern[str], out: list[str]) -> None:
+def _search_all(request: dict[str, Any], pattern: re.Pattern[str], skip: Skip, out: list[str]) -> None:
     with contextlib.suppress(Refused):
         fd, _ = open_regular(*parent_of(request["path"]))
         with os.fdopen(fd, "rb", buffering=0):
             return _search_file(fd, _plain(str(request["path"]).rpartition("/")[2]), pattern, out)
-    for relative, entries, folder in _walk(request["path"], 40):
+    for relative, entries, folder in _walk(request["path"], 40, skip):
         for entry in entries:
             if len(out) >= MAX_MATCHES:
                 return None
