@@ -91,7 +91,7 @@ def processor(directory: Path, rounds: int) -> Row:
 def durable(directory: Path, rounds: int) -> list[Row]:
     """Durable appends and bare `write` + `fdatasync`, in turn."""
     log = AuditLog.open(directory / "durable", key=KEY)
-    line = b"x" * 470 + b"\n"
+    line = b"x" * 518 + b"\n"
     descriptor = os.open(directory / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def bare() -> None:

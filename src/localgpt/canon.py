@@ -99,6 +99,7 @@ def _check(value: object, depth: int) -> None:
         for key, item in value.items():
             if not isinstance(key, str) or not key.isascii():
                 raise NotEncodable(f"object key is not an ASCII string: {key!r}")
-            _check(item, depth + 1)
+            if type(item) is not str or depth == MAX_DEPTH:  # a string has nothing beneath it to look at
+                _check(item, depth + 1)
     else:
         raise NotEncodable(f"no canonical encoding for {type(value).__name__}")

@@ -162,8 +162,8 @@ def decode_entry(line: bytes, key: bytes | None = None) -> Entry:
 def _mac(line: bytes, key: bytes) -> bytes:
     """The hex MAC of a canonical line, over its bytes without the member `mac`, which is never the last one."""
     at = line.index(_MAC_MARK)
-    rest = line[:at] + line[at + len(_MAC_MARK) + _MAC_DIGITS + len('",') :]
-    return tagged_mac(key, _DOMAIN, rest).hex()[:_MAC_DIGITS].encode()
+    rest = line[:at] + line[at + len(_MAC_MARK) + _MAC_DIGITS + 2 :]  # 2: the closing quote and the comma
+    return tagged_mac(key, _DOMAIN, rest)[: _MAC_DIGITS // 2].hex().encode()
 
 
 def _check_common(common: Mapping[str, canon.Json]) -> None:
