@@ -154,3 +154,46 @@ def test_git_works_inside(cloned: Desk):
         "mkdir fresh; cd fresh; git init -q .; echo 3 > f; git add f; git commit -qm three; git log --oneline | wc -l",
     )
     assert text.split() == ["1", "1"], text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "echo TOKEN=planted > .env.tmp && mv .env.tmp .env",
+        "mkdir -p a/b/c/d/e && echo TOKEN=planted > a/b/c/d/e/.env",
+    ],
+)
+def test_a_secret_that_appears_later_is_hidden_from_the_next_command(desk: Desk, change: str):
+    if desk.confinement.rung != "A":
+        pytest.skip("nothing can be hidden inside a write root without namespaces")
+    (desk.project / ".env").write_text("TOKEN=before")
+    assert "before" not in run(desk.confinement, "cat .env")
+    subprocess.run(["/bin/sh", "-c", change], cwd=desk.project, check=True)
+    assert "planted" not in run(desk.confinement, "cat .env; grep -r TOKEN= .")
+    assert desk.confinement.rung == "A"
+
+
+def test_the_executor_stays_while_nothing_changes(desk: Desk):
+    (desk.project / ".env").write_text("TOKEN=before")
+    with desk.confinement.executor() as first:
+        pass
+    (desk.project / "other").write_text("x")
+    with desk.confinement.executor() as second:
+        assert first is second
+
+
+def test_on_rung_b_a_secret_that_appears_later_is_named(desk: Desk):
+    if desk.confinement.rung != "B":
+        pytest.skip("it is hidden")
+    assert desk.confinement.warnings() == ()
+    (desk.project / ".env").write_text("TOKEN=before")
+    assert run(desk.confinement, "echo ok") == "ok\n"
+    (warning,) = desk.confinement.warnings()
+    assert ".env" in warning
+
+
+def test_a_project_too_large_to_be_searched_is_named(desk: Desk):
+    deep = desk.project / Path("/".join("abcdefghijkl"))
+    deep.mkdir(parents=True)
+    run(desk.confinement, "true")
+    assert any("too large" in warning for warning in desk.confinement.warnings())

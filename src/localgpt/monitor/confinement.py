@@ -19,6 +19,7 @@ from localgpt.monitor.project import Project, check_roots, protected_files, runt
 from localgpt.policy import Places, Scope, make_scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
+from localgpt.sandbox.toolchains import is_inside
 from localgpt.tools.files import WORKER_ROOT
 
 _DOMAIN: Final = b"localgpt plan v1\x00"
@@ -60,7 +61,8 @@ class Confinement:
         self._outcome: _Outcome | None = None
         self._plan: Plan | None = None
         self._reason = ""
-        self._hidden = secret_files(project.roots)
+        self._secrets = secret_files(project.roots)
+        self._hidden = self._secrets.paths
         self.exposed: tuple[str, ...] = ()
         self.scope = self._make_scope()
         try:
@@ -71,6 +73,7 @@ class Confinement:
             self.scope = replace(
                 self.scope, read_roots=tuple(dict.fromkeys((*self.scope.read_roots, *self._plan.read_roots)))
             )
+        self._held = self._identities()
         self._ready = threading.Event()
         self._closing = threading.Event()
         threading.Thread(target=self._start, name="executor", daemon=True).start()
@@ -101,6 +104,8 @@ class Confinement:
         if self.rung == Rung.B.value and self._plan is not None and self._plan.protected:
             names = _named(self._plan.protected)
             said.append(f"this host cannot protect files inside the project: commands can change {names}")
+        if not self._secrets.complete:
+            said.append("this project is too large to be searched whole for secrets: commands can read those far down")
         return tuple(said)
 
     @property
@@ -135,6 +140,9 @@ class Confinement:
             SandboxError: the wider plan is refused, or its zygote cannot be proven.
         """
         outcome = self._wait()
+        if outcome.executor is None:
+            raise EffectsOff(f"effects are off: {outcome.reason}")
+        outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
         if not read and not write:
@@ -239,6 +247,45 @@ class Confinement:
             return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
+
+    def _identities(self) -> frozenset[tuple[str, int, int]]:
+        """What is hidden or protected in the project now: a cover comes off when the host puts another file there."""
+        found = set()
+        for path in (*self._denied(), *self._secrets.paths, *self._protected()):
+            if any(is_inside(path, root) for root in self.project.roots):
+                with contextlib.suppress(OSError):
+                    status = os.lstat(path)
+                    found.add((path, status.st_dev, status.st_ino))
+        return frozenset(found)
+
+    def _renewed(self, executor: Executor) -> _Outcome:
+        """An executor whose plan hides and protects what is there now; the old one while nothing has changed.
+
+        Raises:
+            SandboxError: what is there now cannot be confined; the next command tries again.
+        """
+        self._secrets = secret_files(self.project.roots)
+        held = self._identities()
+        if held == self._held:
+            return _Outcome(executor, "")
+        self._hidden = self._secrets.paths
+        new = self._replacement(executor)
+        if new is not None:
+            executor.close()
+            self._outcome = _Outcome(new, "")
+        self._held = held
+        return self._outcome or _Outcome(executor, "")
+
+    def _replacement(self, executor: Executor) -> Executor | None:
+        """A started executor for the plan of now, None where the host cannot hide what is new: the old one stays."""
+        try:
+            plan = self._make_plan((), ())
+            new = Executor(plan, max_rung=self._max_rung, min_rung=executor.proof.rung).__enter__()
+        except DeniedNotEnforceable:
+            self.exposed, self._hidden = self._hidden, ()
+            return None
+        self._plan, self.exposed = plan, ()
+        return new
 
     def _wait(self) -> _Outcome:
         self._ready.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from localgpt.sandbox.faults import RootNotGrantable
 from localgpt.sandbox.toolchains import is_inside
 
 _MAX_ENTRIES: Final = 5000
-_MAX_DEPTH: Final = 3
+_MAX_DEPTH: Final = 8
 _NOT_SEARCHED: Final = frozenset({".git", "node_modules", ".venv", "venv", "target", "__pycache__"})
 _KERNELS: Final = ("/proc", "/sys", "/dev", "/run")  #: processes, devices and sockets, never files of the user's
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -132,30 +133,41 @@ def check_roots(read: Iterable[str], write: Iterable[str], scope: Scope, places:
                 )
 
 
-def secret_files(roots: Iterable[str]) -> tuple[str, ...]:
-    """Find the files of a project that are secrets by their names, near its top: commands must not reach them either.
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What was found, nearest to the top first. `complete` is False when the search ended at one of its bounds."""
 
-    Bounded to `_MAX_ENTRIES` entries and `_MAX_DEPTH` folders deep, because it runs before every session; names that
-    are deeper or appear later are denied to the file tools and not hidden from commands.
+    paths: tuple[str, ...]
+    complete: bool
+
+
+def secret_files(roots: Iterable[str]) -> Secrets:
+    """Find the files of a project that are secrets by their names: commands must not reach them either.
+
+    Bounded to `_MAX_ENTRIES` entries and `_MAX_DEPTH` folders deep, because it runs before every command; what lies
+    beyond, or in folders of installed packages, is denied to the file tools and not hidden from commands.
     """
     found: list[str] = []
-    entries = 0
+    entries, complete = 0, True
     folders = [(root, 0) for root in roots]
     while folders:
         folder, depth = folders.pop(0)
         try:
-            children = list(os.scandir(folder))
+            with os.scandir(folder) as listing:
+                children = list(itertools.islice(listing, _MAX_ENTRIES + 1))
         except OSError:
             continue
         for child in children:
             entries += 1
             if entries > _MAX_ENTRIES:
-                return tuple(found)
+                return Secrets(tuple(found), complete=False)
             if is_secret_name(child.name):
                 found.append(child.path)
-            elif depth < _MAX_DEPTH and child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
-                folders.append((child.path, depth + 1))
-    return tuple(found)
+            elif child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
+                complete = complete and depth < _MAX_DEPTH
+                if depth < _MAX_DEPTH:
+                    folders.append((child.path, depth + 1))
+    return Secrets(tuple(found), complete)
 
 
 def protected_files(roots: Iterable[str]) -> tuple[str, ...]:
