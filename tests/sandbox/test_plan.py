@@ -116,6 +116,50 @@ def test_the_base_of_a_venv_must_be_a_python(home: Path, tmp_path: Path) -> None
     assert python_roots(str(home), str(home)) == ()
 
 
+def python_in(base: Path) -> Path:
+    """A folder that looks like an installation of Python."""
+    (base / "bin").mkdir(parents=True)
+    (base / "lib/python3.12").mkdir(parents=True)
+    (base / "lib/python3.12/os.py").write_text("")
+    return base
+
+
+def venv_of(project: Path, home_line: str) -> Path:
+    (project / ".venv").mkdir(parents=True)
+    (project / ".venv/pyvenv.cfg").write_text(f"home = {home_line}\n")
+    return project
+
+
+def test_a_hostile_venv_opens_nothing(home: Path) -> None:
+    """An interpreter inside the project, whose parts are links to what somebody wants to read."""
+    (home / "Documents").mkdir()
+    base = python_in(home / "work/py")
+    (base / "share").symlink_to(home / "Documents")
+    project = venv_of(home / "work", f"{base}/bin")
+    assert venv_base(str(project)) is None
+    for make in (Plan.workspace_write, Plan.read_only):
+        plan = make(project, environ={"HOME": str(home)})
+        assert not any(is_inside(str(home / "Documents"), root) for root in plan.read_roots)
+        with Executor(plan) as running:  # a root behind a link would refuse everything
+            assert running.run(["true"]).exit_status == 0
+
+
+@pytest.mark.parametrize("target", ["Documents", ".ssh", "."])
+def test_linked_parts_of_a_python_are_left_out(home: Path, tmp_path: Path, target: str) -> None:
+    (home / "Documents").mkdir()
+    base = python_in(tmp_path / "python")
+    (base / "share").symlink_to(home / target)
+    assert python_roots(str(base), str(home)) == (str(base / "bin"), str(base / "lib"))
+
+
+@pytest.mark.parametrize("line", ["relative/bin", "/\0/bin", "/", "PROJECT/bin", "PROJECT/.venv/bin", "ABOVE/bin"])
+def test_odd_homes_of_a_venv_are_ignored(tmp_path: Path, line: str) -> None:
+    project = tmp_path / "project"
+    venv_of(project, line.replace("PROJECT", str(project)).replace("ABOVE", str(tmp_path)))
+    assert venv_base(str(project)) is None
+    Plan.workspace_write(project)
+
+
 @pytest.mark.parametrize("root", [".", ".ssh", ".cargo"])
 def test_roots_with_secrets_are_refused(home: Path, root: str) -> None:
     with pytest.raises(faults.RootHoldsSecrets) as caught:

@@ -90,14 +90,20 @@ def find_toolchains(home: str) -> Toolchains:
 
 def python_roots(prefix: str, home: str) -> tuple[str, ...]:
     """The parts of the Python installation at `prefix` that programs need; nothing unless it really is one."""
-    prefix = os.path.realpath(prefix)
-    if _exposes(prefix, _hidden(home)) or not glob.glob(os.path.join(glob.escape(prefix), "lib*/python3*/os.py")):
+    prefix, hidden = os.path.realpath(prefix), _hidden(home)
+    if _exposes(prefix, hidden) or not glob.glob(os.path.join(glob.escape(prefix), "lib*/python3*/os.py")):
         return ()
-    return tuple(path for part in _PREFIX_PARTS if os.path.isdir(path := os.path.join(prefix, part)))
+    parts = (os.path.join(prefix, part) for part in _PREFIX_PARTS)
+    # A part that is a link leads out of the installation, to wherever whoever made it likes.
+    return tuple(p for p in parts if os.path.isdir(p) and os.path.realpath(p) == p and not _exposes(p, hidden))
 
 
 def venv_base(project: str) -> str | None:
-    """Prefix of the interpreter that the project's ``.venv`` or ``venv`` was made from, as its pyvenv.cfg says."""
+    """Prefix of the interpreter that the project's ``.venv`` or ``venv`` was made from, as its pyvenv.cfg says.
+
+    One inside the project needs no grant of its own, and its parts could be anything: it is ignored.
+    """
+    project = os.path.realpath(project)
     for name in (".venv", "venv"):
         try:
             with open(os.path.join(project, name, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
@@ -106,8 +112,10 @@ def venv_base(project: str) -> str | None:
             continue
         for line in lines:
             key, _, value = line.partition("=")
-            if key.strip() == "home" and os.path.isabs(value.strip()):
-                return os.path.dirname(os.path.realpath(value.strip()))
+            if key.strip() == "home" and os.path.isabs(value.strip()) and "\0" not in value:
+                base = os.path.dirname(os.path.realpath(value.strip()))
+                if not is_inside(base, project) and not is_inside(project, base):
+                    return base
     return None
 
 
