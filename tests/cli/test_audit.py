@@ -101,6 +101,7 @@ def test_a_removed_log_and_head_are_not_a_new_start(logged):
     assert result.out.startswith("Audit log: EMPTY")
     assert "there was one" in result.out
     assert ".pin.json" in result.out
+    assert "there was one" in logged.run("doctor").out
 
 
 def test_without_the_key_a_log_is_not_called_intact(logged):
