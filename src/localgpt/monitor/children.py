@@ -1,6 +1,7 @@
 """The processes around the monitor: started with nothing but one socket, ended when the monitor ends.
 
-A child is this interpreter in isolated mode (``-I``: no working directory, no user site, no ``PYTHON*`` variables) with
+A child is this interpreter in isolated mode (``-I``: no working directory, no user site, no ``PYTHON*`` variables) that
+writes no bytecode (``-B``: nothing is written before it is confined, and nothing can be after), with
 an environment of its own, standard input and output on /dev/null, and one end of a socketpair (``--fd N``). It
 confines itself before it reads anything foreign. End of file on the socket tells it that the monitor is gone; the
 kernel kills it as well (PR_SET_PDEATHSIG, which the child sets).
@@ -89,7 +90,7 @@ def spawn(room: Room, environ: Mapping[str, str]) -> Child:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module, fixed arguments
-            [sys.executable, "-I", "-m", f"localgpt.{room.value}", "--fd", str(theirs.fileno())],
+            [sys.executable, "-I", "-B", "-m", f"localgpt.{room.value}", "--fd", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
