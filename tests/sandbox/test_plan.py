@@ -10,7 +10,7 @@ import pytest
 
 from localgpt.sandbox import Executor, Plan, Rung, faults
 from localgpt.sandbox.grants import landlock_grants
-from localgpt.sandbox.plan import check_runtime
+from localgpt.sandbox.plan import check_runtime, closed_to_others
 from localgpt.sandbox.toolchains import find_toolchains, is_inside, python_roots, search_path, venv_base
 from tests.sandbox.world import executor
 
@@ -224,6 +224,32 @@ def test_what_the_mode_denies_needs_no_detour(tmp_path: Path) -> None:
     plan = Plan(cwd="/etc", read_roots=("/etc",), write_roots=(), denied=("/etc/shadow",))
     assert [path for path, _ in landlock_grants(plan, str(tmp_path))] == [b"/etc", os.fsencode(tmp_path)]
     assert not Path("/etc/shadow").stat().st_mode & stat.S_IROTH
+
+
+def test_what_is_closed_to_others_is_found(tmp_path: Path) -> None:
+    for name in ("open", "closed", "a/b/closed", "a/b/c/too-deep", "private/inside"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644 if name == "open" else 0o640)
+    (tmp_path / "private").chmod(0o700)
+    (tmp_path / "link").symlink_to("closed")
+    for folder in ("a", "a/b", "a/b/c"):
+        (tmp_path / folder).chmod(0o755)
+    found = {Path(path).relative_to(tmp_path).as_posix() for path in closed_to_others(str(tmp_path))}
+    assert found == {"closed", "a/b/closed", "private"}
+
+
+@pytest.mark.parametrize("rung", list(Rung))
+def test_root_reads_no_file_of_etc_that_is_closed_to_others(rung: Rung, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the modes do it")
+    closed = closed_to_others("/etc")
+    (tmp_path / "project").mkdir()
+    with executor(Plan.workspace_write(tmp_path / "project"), rung) as running:
+        for path in closed:
+            if Path(path).is_file() and Path(path).stat().st_size:
+                assert running.run(["cat", path]).stdout == b"", path
+        assert running.run(["cat", "/etc/passwd"]).exit_status == 0
 
 
 def test_system_secrets_are_denied_even_to_root(tmp_path: Path) -> None:

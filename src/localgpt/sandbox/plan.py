@@ -9,7 +9,10 @@ that has become one since.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +34,8 @@ _SYSTEM_SECRETS: Final = (
     "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key", "/etc/pki/tls/private", "/etc/msmtprc",
     "/etc/exim4/passwd.client",
 )  # fmt: skip
+_CLOSED_DEPTH: Final = 3
+_CLOSED_ENTRIES: Final = 10_000
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
@@ -164,6 +169,7 @@ def _plan(
     cwd, *_ = _resolve([path])
     writes = _resolve(write)
     hidden = [os.path.realpath(p) for p in denied] + [p for p in _SYSTEM_SECRETS if os.path.exists(p)]
+    hidden += closed_to_others("/etc") if os.geteuid() == 0 else []  # anybody else's mode bits do it
     tools = find_toolchains(home)
     base = venv_base(cwd)
     links = [(root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root)]
@@ -185,6 +191,27 @@ def _plan(
     )
     check_secrets(plan, home)
     return plan
+
+
+def closed_to_others(top: str) -> list[str]:
+    """Files and folders below `top` that not everybody may read: root may, and its commands need none of them.
+
+    Bounded to `_CLOSED_DEPTH` folders deep and `_CLOSED_ENTRIES` entries.
+    """
+    found: list[str] = []
+    folders, entries = [(top, 1)], 0
+    while folders:
+        folder, depth = folders.pop(0)
+        with contextlib.suppress(OSError), os.scandir(folder) as listing:
+            for entry in itertools.islice(listing, _CLOSED_ENTRIES - entries):
+                entries += 1
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                    if not mode & stat.S_IROTH:
+                        found.append(entry.path)
+                    elif stat.S_ISDIR(mode) and depth < _CLOSED_DEPTH:
+                        folders.append((entry.path, depth + 1))
+    return found
 
 
 def check_secrets(plan: Plan, home: str) -> None:
