@@ -59,8 +59,20 @@ def steps(pytest_arguments: Sequence[str]) -> tuple[Step, ...]:
         Step("benches", (python, "-m", "bench", "--fast")),
         Step("benches-full", (python, "-m", "bench"), always=False),
         Step("release", (python, "scripts/build.py"), always=False),
-        Step("tests", ("pytest", "-o", f"cache_dir={CACHE / 'pytest'}", *pytest_arguments), shown=True),
+        Step(
+            "tests",
+            ("pytest", "-o", f"cache_dir={CACHE / 'pytest'}", *workers(pytest_arguments), *pytest_arguments),
+            shown=True,
+        ),
     )
+
+
+def workers(pytest_arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return how pytest spreads a whole run over the cores; a file stays together, for its fixtures are shared.
+
+    A run of chosen tests stays in one process, so that its output comes as it happens.
+    """
+    return () if pytest_arguments or (os.cpu_count() or 1) < 2 else ("-n", "2", "--dist", "loadfile")
 
 
 def environment() -> dict[str, str]:
