@@ -15,7 +15,8 @@ from localgpt.audit import KINDS
 from localgpt.audit.entry import MAX_LINE_BYTES, decode_entry, encode_entry, entry_key, genesis, leaf_hash
 from localgpt.audit.errors import EntryCorrupted, EntryForged, EntryInvalid
 from localgpt.audit.kinds import FieldType
-from localgpt.crypto import DeviceKey
+from localgpt.audit.seal import seal
+from localgpt.crypto import DeviceKey, tagged_mac
 
 KEY = entry_key(DeviceKey(bytes(range(32))))
 COMMON: dict[str, Any] = {
@@ -197,3 +198,9 @@ def test_the_specification_lists_exactly_these_kinds():
         )
         for kind, known in KINDS.items()
     }
+
+
+@given(st.binary(min_size=1, max_size=100), st.binary(max_size=300))
+def test_a_seal_is_a_tagged_mac(key, message):
+    for _ in range(2):  # the prepared state is not used up
+        assert seal(key, "localgpt.test/v1", message) == tagged_mac(key, "localgpt.test/v1", message)

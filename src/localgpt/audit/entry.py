@@ -14,7 +14,8 @@ from typing import Final
 from localgpt import canon
 from localgpt.audit.errors import EntryCorrupted, EntryForged, EntryInvalid
 from localgpt.audit.kinds import check_fields
-from localgpt.crypto import DeviceKey, same, tagged_mac
+from localgpt.audit.seal import seal
+from localgpt.crypto import DeviceKey, same
 
 VERSION: Final = 1
 ALGORITHM: Final = "sha256-chain-hmac"
@@ -163,7 +164,7 @@ def _mac(line: bytes, key: bytes) -> bytes:
     """The hex MAC of a canonical line, over its bytes without the member `mac`, which is never the last one."""
     at = line.index(_MAC_MARK)
     rest = line[:at] + line[at + len(_MAC_MARK) + _MAC_DIGITS + 2 :]  # 2: the closing quote and the comma
-    return tagged_mac(key, _DOMAIN, rest)[: _MAC_DIGITS // 2].hex().encode()
+    return seal(key, _DOMAIN, rest)[: _MAC_DIGITS // 2].hex().encode()
 
 
 def _check_common(common: Mapping[str, canon.Json]) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from localgpt import canon
-from localgpt.crypto import DeviceKey, same, tagged_mac
+from localgpt.audit.seal import seal
+from localgpt.crypto import DeviceKey, same
 
 SLOT_BYTES: Final = 512
 HEAD_BYTES: Final = 2 * SLOT_BYTES
@@ -32,7 +33,7 @@ class Head:
     def encode(self, key: bytes) -> bytes:
         """One slot: canonical JSON, written out because its shape is fixed; padded with spaces, ended by a newline."""
         before, after = f'{{"end":{self.end},"format":"{_DOMAIN}",', f'"leaf":"{self.leaf}","seq":{self.seq}}}'
-        mac = tagged_mac(key, _DOMAIN, (before + after).encode()).hex()
+        mac = seal(key, _DOMAIN, (before + after).encode()).hex()
         return f'{before}"hmac_sha256":"{mac}",{after}'.encode().ljust(SLOT_BYTES - 1) + b"\n"
 
     @property

@@ -206,17 +206,15 @@ class AuditLog:
         self._appended += 1
 
     def _make_durable(self, line: bytes) -> None:
-        before = self._position
-        after = Position(before.seq + 1, before.end + len(line) + 1, leaf_hash(line))
-        head = Head(after.seq, after.end, after.leaf)
-        slot = head.encode(self._head_key)  # before the wait, while the processor's caches are warm
         try:
             self._disk.sync(self._files.log)
         except OSError as error:
             raise self._poisoned(f"the log could not be made durable: {error.strerror}") from error
-        self._position = after
+        before = self._position
+        self._position = Position(before.seq + 1, before.end + len(line) + 1, leaf_hash(line))
+        head = Head(self._position.seq, self._position.end, self._position.leaf)
         try:
-            self._disk.write_head(self._files.head, slot, head.offset)
+            self._disk.write_head(self._files.head, head.encode(self._head_key), head.offset)
         except OSError as error:
             raise self._poisoned(f"the head could not be written: {error.strerror}") from error
 
