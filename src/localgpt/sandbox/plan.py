@@ -225,7 +225,8 @@ def check_secrets(plan: Plan, home: str) -> None:
     for root in (*plan.read_roots, *plan.write_roots):
         for path in plan.denied:
             if is_inside(root, path):
-                raise RootHoldsSecrets(f"{root} is denied to commands with {path}", cure="leave it out")
+                with_it = "" if root == path else f", as all of {path}"
+                raise RootHoldsSecrets(f"{root} is denied to commands{with_it}", cure="leave it out")
     for store in (os.path.realpath(os.path.join(home, each)) for each in SECRET_STORES):
         if not os.path.lexists(store) or any(is_inside(store, path) for path in plan.denied):
             continue
