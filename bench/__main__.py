@@ -14,7 +14,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FAST: dict[str, tuple[str, ...]] = {  # a bench that is not named runs in full only
-    "audit": ("--rounds", "60", "--entries", "3000"),
     "embedded": ("--calls", "3"),
     "exec": ("--pairs", "100"),
     "prompt": ("--rounds", "7"),

@@ -223,6 +223,21 @@ def test_an_answer_for_the_session_holds_for_the_file_and_no_other(desk: Desk):
     assert desk.call("write_file", path=str(outside / "y"), content="").outcome is ToolOutcome.DENIED
 
 
+def test_what_the_user_denies_to_read_is_not_found_or_listed(tmp_path: Path):
+    desk = Desk(tmp_path, document=b'# P\n\n```toml policy\n[[deny]]\nread = ["**/customers/**"]\n```\n')
+    try:
+        for name in ("customers/list.csv", "other/list.csv"):
+            (desk.project / name).parent.mkdir()
+            (desk.project / name).write_text("canary")
+        assert desk.call("read_file", path="customers/list.csv").outcome is ToolOutcome.DENIED
+        found = desk.call("search_text", pattern="canary").text
+        assert "other/list.csv" in found
+        assert "customers" not in found
+        assert "list.csv" not in desk.call("list_files", path="customers").text
+    finally:
+        desk.close()
+
+
 def test_the_reason_of_a_denial_goes_to_the_model(desk: Desk):
     desk.user.answers = [Answer(Choice.DENY, "use the project folder")]
     (desk.home / "other").mkdir()

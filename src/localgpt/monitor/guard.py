@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from localgpt.policy import Decision, Effective, Flow, PolicyState, PolicyStore, Request
+from localgpt.policy import (
+    Decision,
+    Effective,
+    Flow,
+    PolicyState,
+    PolicyStore,
+    Request,
+    Scope,
+    Subject,
+    denied_patterns,
+)
 
 
 class PolicyGuard:
@@ -31,6 +41,10 @@ class PolicyGuard:
     def decide(self, flow: Flow, request: Request) -> Decision:
         """Decide `request`; pure but for the policy that was loaded last."""
         return self._effective.decide(flow, request)
+
+    def denied_reads(self, scope: Scope) -> tuple[str, ...]:
+        """Absolute patterns of what the user's rules deny to read: lists and searches leave it out."""
+        return denied_patterns(self._effective.policies, Subject.READ, scope)
 
     def warnings(self) -> tuple[str, ...]:
         """What the user should know before anything else; that a new policy is not signed yet, the banner says."""

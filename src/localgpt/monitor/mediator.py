@@ -184,7 +184,13 @@ class Mediator:
             return (yield from self._unknown(request))
         try:
             scope = self._confinement.scope
-            prepared = prepare(request.name, request.arguments_json, self._confinement.project.path, Path(scope.home))
+            prepared = prepare(
+                request.name,
+                request.arguments_json,
+                self._confinement.project.path,
+                Path(scope.home),
+                self._guard.denied_reads(scope),
+            )
         except ToolArgumentError as error:
             self._journal.refused(request.call_id, request.name, "tool.arguments", self._guard)
             return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)

@@ -47,8 +47,8 @@ class Prepared:
     timeout_s: float | None = None
 
 
-def prepare(name: str, arguments_json: str, cwd: Path, home: Path) -> Prepared:
-    """Check a model's call and say what it would do.
+def prepare(name: str, arguments_json: str, cwd: Path, home: Path, skip: tuple[str, ...] = ()) -> Prepared:
+    """Check a model's call and say what it would do. `skip`: absolute patterns that lists and searches leave out.
 
     Raises:
         ToolArgumentError: the call is malformed; the text tells the model how to mend it.
@@ -62,7 +62,7 @@ def prepare(name: str, arguments_json: str, cwd: Path, home: Path) -> Prepared:
         call,
         _shown(name, call, path, cwd),
         worker_argv(os.path.realpath(sys.executable)),
-        worker_request(call, path),
+        worker_request(call, path, skip=skip),
         _effects(call, path),
         path,
     )

@@ -2,7 +2,7 @@
 
 from localgpt.policy.builtin import builtin_policy
 from localgpt.policy.check import Effective, PolicyState, Status, check_document, effective
-from localgpt.policy.decide import decide, decide_all
+from localgpt.policy.decide import decide, decide_all, denied_patterns
 from localgpt.policy.document import Document, parse_document
 from localgpt.policy.manifest import Manifest, parse_manifest, sign_manifest
 from localgpt.policy.model import (
@@ -19,6 +19,7 @@ from localgpt.policy.model import (
     Rule,
     Run,
     Scope,
+    Subject,
     UnknownTool,
     Verdict,
     WritePath,
@@ -48,6 +49,7 @@ __all__ = [
     "Run",
     "Scope",
     "Status",
+    "Subject",
     "UnknownTool",
     "Verdict",
     "WritePath",
@@ -55,6 +57,7 @@ __all__ = [
     "check_document",
     "decide",
     "decide_all",
+    "denied_patterns",
     "effective",
     "is_secret_name",
     "make_scope",

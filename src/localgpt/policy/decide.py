@@ -157,6 +157,13 @@ def _match_path(rule: Rule, scope: Scope, path: str) -> Match:
     return _yes(paths.glob_path(paths.fold(pattern), folded) for pattern in patterns)
 
 
+def denied_patterns(policies: Iterable[Policy], subject: Subject, scope: Scope) -> tuple[str, ...]:
+    """The absolute patterns that any deny rule on paths has for `subject`: what a search must leave out."""
+    rules = (rule for policy in policies for rule in policy.rules)
+    denied = (rule for rule in rules if rule.verdict is Verdict.DENY and rule.subject is subject)
+    return tuple(dict.fromkeys(_absolute(pattern, scope) for rule in denied for pattern in rule.patterns))
+
+
 def _absolute(pattern: str, scope: Scope) -> str:
     if pattern.startswith("/"):
         return pattern
