@@ -19,7 +19,7 @@ The text of this file goes to the model with every call. The fenced policy block
 #
 # A rule has exactly one of: read, write, argv, connect, model, tool. Paths: /absolute, ~/in-home, relative to the
 # project, or **/anywhere; * and ? stay inside one name, ** crosses directories, a directory covers what is in it.
-# They bind the file tools. A command reaches the whole project, whatever its text says: for that, [[ask]] tool = "shell".
+# They bind the file tools. A command reaches the whole project, whatever its text says: [[ask]] tool = ["shell"].
 #
 # [[deny]]
 # argv = ["git", "push"]          # for a model that means well: a program can always run another one.
