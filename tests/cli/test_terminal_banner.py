@@ -66,7 +66,7 @@ def test_foreign_names_are_escaped() -> None:
 
 
 def test_status_line() -> None:
-    assert status_text(STATUS) == "smollm2 | tools off | policy valid | rung A | 1.2k in 56 out | session abcd"
+    assert status_text(STATUS) == "smollm2 | tools off | policy valid | rung A | 1.2k in 56 out $? | session abcd"
     off = replace(STATUS, effects_off="x", tools_on=True)
     assert ("class:status.bad", "effects off") in status_parts(off)
 
@@ -75,9 +75,9 @@ def test_status_line() -> None:
     ("usage", "shown"),
     [
         (Usage(), "0 in 0 out"),
-        (Usage(999, 1000), "999 in 1.0k out"),
+        (Usage(999, 1000), "999 in 1.0k out $?"),
         (Usage(2_500_000, 1, 0, 0, 12_345), "2.5M in 1 out $0.0123"),
-        (Usage(1, 1, 0, 0, 0), "1 in 1 out"),
+        (Usage(1, 1, 0, 0, 0), "1 in 1 out $0"),
     ],
 )
 def test_usage(usage: Usage, shown: str) -> None:

@@ -66,16 +66,22 @@ Examples:
   localgpt config set providers.anthropic.api_key '${ANTHROPIC_API_KEY}'
 """,
 )
-def set_(ctx: typer.Context, key: str, value: str) -> None:
+def set_(ctx: typer.Context, key: str, value: str, json: _Json = False) -> None:
     """Set one key. Comments stay; secrets are given as '${VARIABLE}', never as they are."""
+    from localgpt.cli.state import warn
+    from localgpt.config import load
     from localgpt.config.edit import set_value
 
     state = state_of(ctx)
     written = set_value(state.config_file, key, value, state.environ)
-    say(f"{key} = {scalar(written)}")
+    warn(tuple(text for text in load(state.config_file, state.environ).warnings if key in text))
+    if json:
+        say_json({"key": key, "value": written.shown if isinstance(written, Secret) else written})
+    else:
+        say(f"{key} = {scalar(written)}")
 
 
-@app.command()
+@app.command(epilog='\b\nExample:\n  $EDITOR "$(localgpt config path)"')
 def path(ctx: typer.Context, json: _Json = False) -> None:
     """Print where the configuration file is, or would be."""
     state = state_of(ctx)
@@ -85,18 +91,20 @@ def path(ctx: typer.Context, json: _Json = False) -> None:
         say(str(state.config_file))
 
 
-@app.command()
-def init(ctx: typer.Context) -> None:
+@app.command(epilog='\b\nExample:\n  localgpt config init && $EDITOR "$(localgpt config path)"')
+def init(ctx: typer.Context, json: _Json = False) -> None:
     """Write a commented configuration file, unless there is one."""
     from localgpt.config.edit import replace_file
     from localgpt.config.sample import SAMPLE
 
     file = state_of(ctx).config_file
-    if file.exists():
-        say(f"{file} is there already; nothing was changed")
-        return
-    replace_file(file, SAMPLE)
-    say(f"wrote {file}")
+    is_new = not file.exists()
+    if is_new:
+        replace_file(file, SAMPLE)
+    if json:
+        say_json({"path": str(file), "made": is_new})
+    else:
+        say(f"wrote {file}" if is_new else f"{file} is there already; nothing was changed")
 
 
 def shown(state: State, *, with_defaults: bool) -> dict[str, Any]:

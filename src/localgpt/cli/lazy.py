@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import typer
 from typer._click import Command, Context, HelpFormatter
@@ -88,8 +88,26 @@ def new_app(**settings: Any) -> typer.Typer:  # noqa: ANN401 -- Typer's own keyw
     )
 
 
+_EXAMPLES: Final = {
+    "chat": """
+\b
+Examples:
+  localgpt chat
+  localgpt chat --continue
+  localgpt chat --model ollama/qwen3 --add-dir ../library
+""",
+    "ask": """
+\b
+Examples:
+  localgpt ask "What does this project do?"
+  git diff | localgpt ask "What is wrong here?"
+  localgpt ask --json --tools "List the Python files" < /dev/null
+""",
+}
+
+
 def plain_app(function: Callable[..., Any]) -> typer.Typer:
     """Wrap one function as a command of its own."""
     app = new_app()
-    app.command()(function)
+    app.command(epilog=_EXAMPLES.get(function.__name__))(function)
     return app

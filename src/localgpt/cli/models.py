@@ -22,6 +22,10 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
     name="list",
     epilog="""
 \b
+Example:
+  localgpt models list --json
+
+\b
 ✓ can be used now   ⚠ needs something   * the configured default
 Choose one for good:  localgpt config set agent.default_model PROVIDER/NAME
 Choose one for once:  localgpt chat --model PROVIDER/NAME

@@ -30,7 +30,10 @@ class Profile(StrEnum):
     READ_ONLY = "read-only"
 
 
-@app.command(epilog="\b\nExit status: 0 proven, 3 nothing can be proven here, so that no command runs.")
+@app.command(
+    epilog="\b\nExample:\n  localgpt sandbox status --json\n\n"
+    "\b\nExit status: 0 proven, 3 nothing can be proven here, so that no command runs."
+)
 def status(json: _Json = False) -> int:
     """Print what this host offers, and what a zygote started now has proven."""
     from localgpt.sandbox import probe_host
@@ -45,7 +48,8 @@ def status(json: _Json = False) -> int:
 
 @app.command(
     name="test",
-    epilog="\b\nExit status: 0 every attempt failed as it must, 3 one of them succeeded, or nothing runs here.",
+    epilog="\b\nExample:\n  localgpt sandbox test\n\n"
+    "\b\nExit status: 0 every attempt failed as it must, 3 one of them succeeded, or nothing runs here.",
 )
 def attempt_escapes(ctx: typer.Context, json: _Json = False) -> int:
     """Try to escape: plant secrets and listeners, run commands that go for them, report what each got."""

@@ -19,7 +19,9 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(
-    name="list", epilog="\b\nGo on with one:  localgpt chat --session ID\nWith the last:   localgpt chat --continue"
+    name="list",
+    epilog="\b\nExample:\n  localgpt session list --json\n\n"
+    "\b\nGo on with one:  localgpt chat --session ID\nWith the last:   localgpt chat --continue",
 )
 def list_(
     ctx: typer.Context,

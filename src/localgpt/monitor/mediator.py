@@ -193,6 +193,9 @@ class Mediator:
             )
         except ToolArgumentError as error:
             self._journal.refused(request.call_id, request.name, "tool.arguments", self._guard)
+            shown = (request.name, request.arguments_json[:_PREVIEW_CHARS])
+            yield ToolStarted(request.call_id, request.name, shown, Verdict.DENY, "tool.arguments", error.message)
+            yield ToolFinished(request.call_id, ToolOutcome.DENIED, None, 0.0, "", error.message)
             return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)
         return (yield from self._mediate(request.call_id, prepared))
 

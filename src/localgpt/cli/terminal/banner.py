@@ -86,11 +86,11 @@ def status_text(status: SessionStatus) -> str:
 
 
 def show_usage(usage: Usage) -> str:
-    """Tokens in and out, and what they cost when that is known and not nothing."""
+    """Tokens in and out, and what they cost: nothing on this machine, "?" where no price is known."""
     tokens = f"{_count(usage.input_tokens)} in {_count(usage.output_tokens)} out"
-    if not usage.cost_microusd:
-        return tokens
-    return f"{tokens} ${usage.cost_microusd / 1_000_000:.4f}"
+    if usage.cost_microusd is None:
+        return f"{tokens} $?" if usage.output_tokens else tokens
+    return f"{tokens} $0" if not usage.cost_microusd else f"{tokens} ${usage.cost_microusd / 1_000_000:.4f}"
 
 
 def _count(tokens: int) -> str:
