@@ -77,7 +77,7 @@ class Bench:
         socket_path = str(Path(folder) / "model.sock")
         self.server = spawn(Room.EMBEDDED, os.environ)
         self.gateway = spawn(Room.GATEWAY, os.environ)
-        self.gateway.channel.send(GatewayStart((key,)))
+        self.gateway.channel.send(GatewayStart((key,), (folder,)))
         self.server.channel.send(EmbeddedStart(str(model), MODEL_NAME, socket_path, key.secret, threads, CONTEXT))
         ready = expect(self.server, EmbeddedReady)
         expect(self.gateway, GatewayReady)

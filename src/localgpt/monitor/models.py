@@ -313,5 +313,12 @@ def _socket_place(runtime_dir: Path) -> tuple[str, str]:
     path = str(runtime_dir / name)
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path, ""
-    folder = tempfile.mkdtemp(prefix="localgpt-")
+    folder = tempfile.mkdtemp(prefix="localgpt-", dir=_short_place(len(name)))
     return f"{folder}/{name}", folder
+
+
+def _short_place(name_length: int) -> str | None:
+    """Where a folder for a socket may be made: the user's own temporary directory unless its name is long as well."""
+    made = len("/localgpt-xxxxxxxx/") + name_length
+    own = tempfile.gettempdir()
+    return own if len(os.fsencode(own)) + made <= _MAX_SOCKET_PATH else "/tmp"  # noqa: S108 -- mkdtemp: 0700, new
