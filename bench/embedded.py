@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from localgpt.gateway.weights import MODEL_NAME, ensure_builtin
+from localgpt.gateway.pinned import MODEL_NAME
+from localgpt.gateway.weights import ensure_builtin
 from localgpt.monitor.children import Child, Room, spawn
 from localgpt.tools import DECLARATIONS, call_schema
 from localgpt.wire import (
