@@ -90,7 +90,7 @@ def check_project(folder: Path, paths: Paths) -> Path:
         what = "your home folder" if project == home else "a folder above your home"
         raise ProjectRefused(
             f"{project} is {what}; an agent that may write there could change how every program of yours starts",
-            cure="mkdir -p ~/work/first && cd ~/work/first, then start again there",
+            cure="mkdir -p ~/projects/first && cd ~/projects/first, then start again there",
         )
     for own in (paths.config_dir, paths.data_dir, paths.state_dir, paths.workspace):
         if project.is_relative_to(os.path.realpath(own)):
