@@ -87,6 +87,26 @@ def test_uv_tool_install_gives_a_working_command(wheel, tmp_path):
     assert {each.name for each in data.iterdir()} >= {"policies", "sandbox", "claims.toml"}
 
 
+@pytest.mark.nightly
+@pytest.mark.e2e
+def test_pipx_install_gives_a_working_command(wheel, tmp_path):
+    """`pipx install WHEEL`, with the locked dependencies as the only ones it may choose."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIPX_", "XDG_", "PYTHON"))}
+    place = {"HOME": tmp_path, "PIPX_HOME": tmp_path / "pipx", "PIPX_BIN_DIR": tmp_path / "bin"}
+    constraint = tmp_path / "constraint.txt"  # a constraint may not carry hashes beside a wheel that has none
+    locked = (CHECKOUT / "requirements/core.txt").read_text()
+    constraint.write_text("".join(f"{pin}\n" for pin in re.findall(r"^[a-z0-9._-]+==[^ \\;]+", locked, re.MULTILINE)))
+    environment = kept | {name: str(value) for name, value in place.items()} | {"PIP_CONSTRAINT": str(constraint)}
+    uv = Path(sys.prefix) / "bin/uv"
+    argv = [uv, "tool", "run", "pipx", "install", "--python", sys.executable, wheel]
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    if re.search(r"error sending request|Failed to fetch|dns error", done.stderr):
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+    shown = subprocess.run([tmp_path / "bin/localgpt", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"localgpt {sbom.version()}\n"
+
+
 @pytest.fixture(scope="module")
 def bill() -> bytes:
     return sbom.bill_of_materials()

@@ -120,3 +120,15 @@ def test_another_file_can_be_named(home, tmp_path):
     other.write_text("[agent]\nmax_tokens = 99\n")
     other.chmod(0o600)
     assert home.ok("--config", str(other), "config", "get", "agent.max_tokens").out == "99\n"
+
+
+def test_the_cure_of_a_broken_file_works(home):
+    """What an error tells the user to run must not fail for the same error."""
+    home.write_config("[agent]\nmax_tokens = -1\n")
+    result = home.run("config", "show")
+    assert result.status == 2
+    assert "localgpt config show --defaults" in result.err
+    shown = home.ok("config", "show", "--defaults").out
+    assert "max_tokens = " in shown
+    assert home.ok("config", "show", "--defaults", "--json").json == tomllib.loads(shown)
+    assert home.run("config", "show", "--defaults", "--set").status == 2

@@ -6,6 +6,7 @@ from localgpt.cli.terminal.questions import (
     DecliningConfirmer,
     TerminalConfirmer,
     ask_model,
+    ask_sign,
     ask_trust,
     model_rows,
     trust_rows,
@@ -29,6 +30,27 @@ def test_trust_is_given_by_one_deliberate_key(keys: list[tuple[float, str | None
     clock, emulator = SimClock(), Emulator()
     assert ask_trust("/home/ann/work", screen_on(emulator, MONO), SimKeyboard(clock, *keys), clock) is trusted
     assert emulator.lines[-1] == ("yes" if trusted else "no")
+
+
+@pytest.mark.parametrize(
+    ("keys", "signed"),
+    [
+        ([(1.0, "y")], True),
+        ([(1.0, "\r")], True),
+        ([(1.0, "n")], False),
+        ([(0.1, "\r")], False),
+        ([(1.0, "\x1b")], False),
+        ([(1.0, "\x03")], False),
+        ([(1.0, None)], False),
+        ([], False),
+    ],
+)
+def test_the_shipped_starter_is_signed_by_one_key_and_never_by_silence(
+    keys: list[tuple[float, str | None]], signed: bool
+) -> None:
+    clock, emulator = SimClock(), Emulator()
+    assert ask_sign("/w/LocalGPT.md", "ab" * 32, screen_on(emulator, MONO), SimKeyboard(clock, *keys), clock) is signed
+    assert emulator.lines[-1].startswith("yes" if signed else "no")
 
 
 def test_the_folder_is_shown_exactly() -> None:

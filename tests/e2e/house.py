@@ -135,6 +135,14 @@ class House:
         finally:
             child.close(force=True)
 
+    @contextlib.contextmanager
+    def first_chat(self, *, prefix: tuple[str, ...] = ()) -> Iterator[Terminal]:
+        """`chat --trust` in a home where nothing is yet: the starter policy is signed with Enter."""
+        with self.terminal("chat", "--trust", prefix=prefix) as terminal:
+            terminal.wait_for("Sign the starter policy")
+            terminal.choose("\r", r"rung \w+ proven|confinement:")
+            yield terminal
+
 
 def command() -> list[str]:
     """The installed command of this environment."""

@@ -269,7 +269,7 @@ def test_escape_sequences_of_a_model_and_of_a_command_never_reach_the_terminal(h
     ]
     with running(script) as server:
         scripted(house, server.base_url)
-        with house.terminal("chat", "--trust") as terminal:
+        with house.first_chat() as terminal:
             start(terminal)
             terminal.type("go")
             terminal.wait_for("That is all")

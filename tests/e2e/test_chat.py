@@ -63,13 +63,16 @@ def calls(*commands: str) -> list[Answer]:
 @pytest.mark.model
 def test_a_question_is_answered_and_the_session_resumed(house: House, model_file: Path):
     house.plant_model(model_file)
-    with house.terminal("chat", "--trust") as terminal:
+    with house.first_chat() as terminal:
         start(terminal)
         assert "demo" in terminal.text()
         before = terminal.type("Say hello in one short sentence.")
         terminal.wait_for(r"\w+[.!?]", after=before)
         terminal.type("/quit")
         assert terminal.end() == 0
+    assert house.run("verify").returncode == 0
+    states = [entry["state"] for entry in house.entries() if entry["kind"] == "policy.state"]
+    assert states == ["valid"], "the first conversation runs under a signed policy"
     (session,) = (house.state / "agents/main/sessions").glob("*.jsonl")
     roles = [json.loads(line).get("message", {}).get("role") for line in session.read_text().splitlines()]
     assert roles.count("user") == 1
@@ -89,7 +92,7 @@ def test_a_question_is_answered_and_the_session_resumed(house: House, model_file
 @pytest.mark.model
 def test_a_typed_command_is_confined(house: House, model_file: Path, listener: socket.socket):
     house.plant_model(model_file)
-    with house.terminal("chat", "--trust") as terminal:
+    with house.first_chat() as terminal:
         start(terminal)
         before = terminal.type("!" + attack(house, listener))
         terminal.wait_for(r"\ntried|│ tried|  tried", after=before)
@@ -104,7 +107,7 @@ def test_a_typed_command_is_confined(house: House, model_file: Path, listener: s
 @pytest.mark.model
 def test_the_embedded_model_calls_a_tool_under_its_schema_and_is_confined(house: House, model_file: Path):
     house.plant_model(model_file)
-    with house.terminal("chat", "--trust") as terminal:
+    with house.first_chat() as terminal:
         start(terminal)
         terminal.type("/tools on")
         terminal.type(f"Use the shell tool to run: cat {house.home}/.ssh/id_rsa")
@@ -120,7 +123,7 @@ def test_the_embedded_model_calls_a_tool_under_its_schema_and_is_confined(house:
 def test_calls_of_a_scripted_model_are_confined(house: House, listener: socket.socket):
     with running(calls(attack(house, listener))) as server:
         scripted(house, server.base_url)
-        with house.terminal("chat", "--trust") as terminal:
+        with house.first_chat() as terminal:
             start(terminal)
             before = terminal.type("go")
             terminal.wait_for("That is all I know", after=before)
@@ -137,7 +140,7 @@ def test_calls_of_a_scripted_model_are_confined(house: House, listener: socket.s
 def test_ctrl_c_stops_the_turn_and_not_the_program(house: House):
     with running([*calls("sleep 60")[:1], {"text": "Still here."}, {"text": "Still here."}]) as server:
         scripted(house, server.base_url)
-        with house.terminal("chat", "--trust") as terminal:
+        with house.first_chat() as terminal:
             start(terminal)
             terminal.type("go")
             terminal.wait_for("sleep 60.*\n")

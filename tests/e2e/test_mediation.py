@@ -189,7 +189,7 @@ def test_every_effect_has_an_earlier_entry(tmp_path: Path):
     ]
     with running(script) as server:
         scripted(house, server.base_url)
-        with house.terminal("chat", "--trust", prefix=(*STRACE, str(trace))) as terminal:
+        with house.first_chat(prefix=(*STRACE, str(trace))) as terminal:
             start(terminal)
             before = terminal.type("go")
             terminal.wait_for(r"\[d\]|deny", after=before)

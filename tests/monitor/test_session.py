@@ -168,6 +168,8 @@ def test_cancel_drops_a_hanging_model(stage: MakeStage):
     assert ended(events).reason is TurnReason.CANCELLED
     assert ended(list(session.turn("again"))).reason is TurnReason.DONE
     session.close()
+    results = [entry for entry in read_entries(on.paths.audit_dir) if entry.kind == "model.result"]
+    assert [entry.fields["code"] for entry in results] == ["model.cancelled", "end"]
 
 
 def kill(name: str) -> None:

@@ -24,6 +24,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Examples:
   localgpt config show
   localgpt config show --set
+  localgpt config show --defaults
   localgpt config show --json
 """
 )
@@ -31,13 +32,21 @@ def show(
     ctx: typer.Context,
     json: _Json = False,
     only_set: Annotated[bool, typer.Option("--set", help="Only what the file sets, without defaults.")] = False,
+    only_defaults: Annotated[
+        bool, typer.Option("--defaults", help="Every key with its default; the file is not read, so it may be broken.")
+    ] = False,
     format_: Annotated[str, typer.Option("--format", hidden=True, help="json: the same as --json.")] = "toml",
 ) -> None:
     """Print what applies: the file's keys, and the default of every other key."""
     state = state_of(ctx)
-    entries = shown(state, with_defaults=not only_set)
+    if only_set and only_defaults:
+        raise typer.BadParameter("--set and --defaults exclude each other")
+    entries = default_entries() if only_defaults else shown(state, with_defaults=not only_set)
     if json or format_ == "json":
         say_json(nested(entries))
+        return
+    if only_defaults:
+        sys.stdout.write(safe(toml(entries, set(entries))))
         return
     origin = state.config_file if state.loaded.exists else f"{state.config_file} (not there: all defaults)"
     sys.stdout.write(f"# {safe(str(origin))}\n{safe(toml(entries, set(state.config.given)))}")
@@ -109,15 +118,20 @@ def init(ctx: typer.Context, json: _Json = False) -> None:
 
 def shown(state: State, *, with_defaults: bool) -> dict[str, Any]:
     """Give every key with its value as the user would write it; secrets as ``${VARIABLE}`` or "(hidden)"."""
+    entries = default_entries() if with_defaults else {}
+    entries.update((k, v.shown if isinstance(v, Secret) else v) for k, v in state.config.given.items())
+    return entries
+
+
+def default_entries() -> dict[str, Any]:
+    """Give every key that has a default, as the user would write it."""
     from localgpt.config.keys import Kind, key_at
 
     entries: dict[str, Any] = {}
-    if with_defaults:
-        for name, value in defaults().items():
-            key = key_at(name)
-            if value is not None and key is not None and name.rpartition(".")[0] in _ROOMS:
-                entries[name] = duration(value) if key.kind is Kind.DURATION and isinstance(value, int) else value
-    entries.update((k, v.shown if isinstance(v, Secret) else v) for k, v in state.config.given.items())
+    for name, value in defaults().items():
+        key = key_at(name)
+        if value is not None and key is not None and name.rpartition(".")[0] in _ROOMS:
+            entries[name] = duration(value) if key.kind is Kind.DURATION and isinstance(value, int) else value
     return entries
 
 

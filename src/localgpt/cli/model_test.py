@@ -44,7 +44,9 @@ def ask_once(state: State, name: str | None) -> dict[str, object]:
             model = use(state, runtime, selection, _progress)
             session = runtime.session(model, find_model=lambda _name: model)
             try:
-                return {"model": str(selection.ref), "at": selection.base_url or "this program", **_one_turn(session)}
+                found = {"model": str(selection.ref), "at": selection.base_url or "this program"}
+                passed_over = {"instead_of": "; ".join(selection.notices)} if selection.notices else {}
+                return {**found, **passed_over, **_one_turn(session)}
             finally:
                 session.close()
 

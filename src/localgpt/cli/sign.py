@@ -58,7 +58,7 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
         say("not signed")
         return ExitStatus.FAILED
     manifest = store.sign(shown_digest=sha256_hex(document) if ask else None)
-    _log(state, manifest)
+    log_signature(state, manifest)
     if json:
         say_json(
             {
@@ -75,7 +75,7 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
     return ExitStatus.DONE
 
 
-def _log(state: State, manifest: Manifest) -> None:
+def log_signature(state: State, manifest: Manifest) -> None:
     """Write the signature into the log. The signature stands even when the log cannot be written; that is said."""
     from localgpt.audit.log import AuditLog
     from localgpt.crypto import load_device_key

@@ -43,6 +43,10 @@ class Front(Approver, Protocol):
         """Ask whether `folder` is the user's own; None when nobody can be asked."""
         ...
 
+    def sign(self, document: Path, digest: str) -> bool:
+        """Ask whether the starter policy, which is as it was shipped, shall be signed; no when nobody can be asked."""
+        ...
+
     def tell(self, level: Level, text: str) -> None:
         """Show one sentence of the runtime's own."""
         ...
@@ -91,10 +95,12 @@ def start(state: State, options: Options, front: Front) -> Iterator[Started]:
     """
     folder = check_project(options.folder, state.paths)
     extra = tuple(check_project(each, state.paths) for each in options.add_dirs)
-    for what, path, is_new in prepare(state):
-        if is_new:
-            front.tell(Level.INFO, f"made the {what}: {path}")
+    made = {what: path for what, path, is_new in prepare(state) if is_new}
+    for what, path in made.items():
+        front.tell(Level.INFO, f"made the {what}: {path}")
     project = Project(folder, _trusted(state, folder, options.trust, front), extra)
+    if "starter policy" in made:
+        _sign_starter(state, front)
     setup = Setup(state.paths, state.config, state.environ, project, state.agent)
     with Runtime(setup, front) as runtime:
         selection = runtime.choose_model(options.model, front.confirmer)
@@ -123,6 +129,18 @@ def weights_of(state: State, ref: ModelRef, progress: Callable[[int, int], None]
     if ref.name == EMBEDDED_NAME:
         return weights.ensure_builtin(directory, progress=progress)
     return Path(weights.find_model(directory, ref.name).path)
+
+
+def _sign_starter(state: State, front: Front) -> None:
+    """Offer to sign the policy that this very start has written: a first conversation runs under a signed one."""
+    from localgpt.cli.sign import log_signature
+    from localgpt.cli.trust import open_store
+    from localgpt.crypto import sha256_hex
+    from localgpt.policy.starter import starter_document
+
+    store, digest = open_store(state), sha256_hex(starter_document())
+    if front.sign(store.document_path, digest):
+        log_signature(state, store.sign(shown_digest=digest))  # refused when another text stands there by now
 
 
 def _trusted(state: State, folder: Path, said: bool | None, front: Front) -> bool:

@@ -117,7 +117,8 @@ def known_key(name: str) -> Key:
 
     table, _, key = name.rpartition(".")
     near = get_close_matches(key, known_names(table), n=1)
-    cure = f"did you mean {f'{table}.' if table else ''}{near[0]}?" if near else "localgpt config show lists every key"
+    hint = f"did you mean {f'{table}.' if table else ''}{near[0]}?" if near else ""
+    cure = hint or "localgpt config show --defaults lists every key"
     raise UnknownKey(f"unknown key {name}", cure=cure)
 
 

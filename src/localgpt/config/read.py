@@ -173,7 +173,7 @@ class _Reader:
             parsed = convert(spec, value)
         except ValueError as error:
             raise BadValue(
-                f"{self._at(where)}: {where}: {error}", cure="see: localgpt config show, for every key and its default"
+                f"{self._at(where)}: {where}: {error}", cure="localgpt config show --defaults lists every default"
             ) from error
         if spec.kind is Kind.SECRET:
             return Secret.parse(str(value), self._environ, where=where)

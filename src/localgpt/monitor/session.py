@@ -317,7 +317,8 @@ class Session:
         yield Notice(Level.ERROR, f"{crash.sentence}; it was started anew")
 
     def _drop_calls(self) -> None:
-        for request_id in self._calls:
+        for request_id, call in self._calls.items():
+            self._mediator.model_answered(call, ModelFailed(request_id, "model.cancelled", "", retryable=False))
             self._peers.send(Room.GATEWAY, GatewayCancel(request_id))
         self._calls.clear()
         self._waiting_for_model.clear()

@@ -26,6 +26,7 @@ _REASONS: Final = {
     How.INTERRUPT: "the user stopped the turn",
     How.GONE: "the terminal went away",
     How.KEY: "",
+    How.ESCAPE: "",
 }
 
 
@@ -86,7 +87,7 @@ class TerminalApprover:
             return Answer(Choice.ONCE)
         if chosen.key == "s":
             return Answer(Choice.SESSION)
-        if chosen.how is not How.KEY:
+        if chosen.how not in {How.KEY, How.ESCAPE}:
             return Answer(Choice.DENY, _REASONS[chosen.how])
         words = "why (goes to the model, Enter for nothing): "
         prompt = clip(words, max(8, self._screen.size.columns // 2))

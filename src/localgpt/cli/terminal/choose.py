@@ -42,6 +42,7 @@ class How(StrEnum):
     """How an answer came about."""
 
     KEY = "key"
+    ESCAPE = "escape"  #: the default, but never a yes
     TIME_OUT = "time-out"
     INTERRUPT = "interrupt"
     GONE = "gone"
@@ -111,7 +112,7 @@ class Chooser:
         if key in {CTRL_C, CTRL_D}:
             return Chosen(self._default, How.INTERRUPT)
         if key in {ENTER, ESCAPE}:
-            return Chosen(self._default, How.KEY)
+            return Chosen(self._default, How.KEY if key == ENTER else How.ESCAPE)
         if key == "v" and not self._fits:
             self._view()
             self._paint()

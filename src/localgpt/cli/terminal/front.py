@@ -10,7 +10,7 @@ from typing import Final
 from localgpt.cli.terminal.approval import DenyingApprover, TerminalApprover
 from localgpt.cli.terminal.keys import Keyboard
 from localgpt.cli.terminal.panels import notice_rows
-from localgpt.cli.terminal.questions import TerminalConfirmer, ask_trust
+from localgpt.cli.terminal.questions import TerminalConfirmer, ask_sign, ask_trust
 from localgpt.cli.terminal.screen import Screen
 from localgpt.monitor.events import Answer, Level, ModelConfirmer, Notice, Question
 
@@ -33,6 +33,9 @@ class SilentFront:
 
     def trust(self, folder: Path) -> bool | None:  # noqa: ARG002 -- the Protocol's parameter
         return None
+
+    def sign(self, document: Path, digest: str) -> bool:  # noqa: ARG002 -- the Protocol's parameters
+        return False
 
     def tell(self, level: Level, text: str) -> None:
         self.screen.print(*notice_rows(Notice(level, text), self.screen.looks, self.screen.size.columns))
@@ -66,3 +69,6 @@ class TerminalFront(SilentFront):
 
     def trust(self, folder: Path) -> bool | None:
         return ask_trust(str(folder), self.screen, self._keyboard, self._clock)
+
+    def sign(self, document: Path, digest: str) -> bool:
+        return ask_sign(str(document), digest, self.screen, self._keyboard, self._clock)

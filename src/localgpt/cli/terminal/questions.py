@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from localgpt.cli.terminal.argv import quote
-from localgpt.cli.terminal.choose import Chooser, Option
+from localgpt.cli.terminal.choose import Chooser, How, Option
 from localgpt.cli.terminal.escape import escape, escape_line
 from localgpt.cli.terminal.keys import Keyboard
 from localgpt.cli.terminal.panels import Edge
@@ -15,6 +15,7 @@ from localgpt.cli.terminal.screen import Ink, Looks, Screen
 from localgpt.monitor.events import ModelOffer
 
 _YES_NO: Final = (Option("y", "yes"), Option("n", "no", safe=True))
+_YES_NO_SAFE: Final = (Option("y", "yes", safe=True), Option("n", "no", safe=True))
 _PATIENCE_S: Final = 300.0
 
 
@@ -47,6 +48,30 @@ def ask_model(
     return _yes(lambda width: model_rows(offer, screen.looks, width), screen, keyboard, clock)
 
 
+def ask_sign(
+    path: str, digest: str, screen: Screen, keyboard: Keyboard, clock: Callable[[], float] = time.monotonic
+) -> bool:
+    """Ask whether the shipped starter policy shall be signed. Yes is the default: it allows nothing that is not built
+    in. A time-out or an interrupt is a no."""
+    try:
+        with keyboard.raw():
+            chooser = Chooser(
+                screen,
+                keyboard,
+                lambda width: sign_rows(path, digest, screen.looks, width),
+                _YES_NO_SAFE,
+                default="y",
+                expires_s=_PATIENCE_S,
+                clock=clock,
+            )
+            chosen = chooser.ask()
+            yes = chosen.key == "y" and chosen.how is How.KEY
+    except EOFError:
+        yes = False
+    screen.print("yes" if yes else "no: the built-in rules alone apply until `localgpt sign`")
+    return yes
+
+
 def _yes(page: Callable[[int], list[str]], screen: Screen, keyboard: Keyboard, clock: Callable[[], float]) -> bool:
     try:
         with keyboard.raw():
@@ -66,6 +91,18 @@ def trust_rows(path: str, looks: Looks, width: int) -> list[str]:
         *edge.text(quote(path), Ink.STRONG),
         *edge.text("yes: files here can be changed, and commands can write here"),
         *edge.text("no: read-only, and whatever is read here counts as untrusted"),
+        edge.bottom,
+    ]
+
+
+def sign_rows(path: str, digest: str, looks: Looks, width: int) -> list[str]:
+    """What would be signed, and what that means."""
+    edge = Edge(looks, width, exact=True)
+    return [
+        f"{edge.top} {looks.ink('Sign the starter policy?', Ink.WARN)}",
+        *edge.text(quote(path), Ink.STRONG),
+        *edge.text(f"sha256: {digest[:16]} (as shipped: comments and two sentences for the model)"),
+        *edge.text("yes: from now on every change to it is noticed, and counts only when you sign it"),
         edge.bottom,
     ]
 
