@@ -28,6 +28,7 @@ from localgpt.policy import (
 )
 from localgpt.policy.errors import DocumentError, DocumentUnreadable, NothingToSign, SigningFailed
 from localgpt.policy.files import read_once
+from localgpt.policy.memory import StateFiles
 from localgpt.policy.model import strictness
 from tests.policy.support import KEY, flows, request, requests
 from tests.policy.test_manifest import version_1
@@ -366,7 +367,7 @@ def test_a_slow_reader_does_not_put_an_older_record_back(home, monkeypatch):
     slow = home.store()
     home.snapshot.unlink()
     home.pin.unlink()
-    real = PolicyStore._recall
+    real = StateFiles.recall
     calls = []
 
     def recall(self):
@@ -377,7 +378,7 @@ def test_a_slow_reader_does_not_put_an_older_record_back(home, monkeypatch):
             home.sign(DENY_RM)
         return memory
 
-    monkeypatch.setattr(PolicyStore, "_recall", recall)
+    monkeypatch.setattr(StateFiles, "recall", recall)
     assert slow.load().state is PolicyState.VALID
     assert len(calls) == 2
     home.document.unlink()

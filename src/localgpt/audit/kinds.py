@@ -80,8 +80,12 @@ _SPEC: Final = {
         "duration_ms:count?"
     ),
     "policy.loaded": "state:token policy:hex document:hex? sequence:count? rules:count? code:token?",
-    "policy.state": "state:token previous:token? policy:hex document:hex? sequence:count? code:token?",
+    "policy.state": (
+        "state:token previous:token? policy:hex document:hex? sequence:count? code:token? key_id:hex? path:path?"
+    ),
     "policy.signed": "sequence:count document:hex manifest:hex? by:token key_id:hex path:path",
+    "policy.recovered": "sequence:count last_seen:count reason:token document:hex by:token key_id:hex path:path",
+    "key.changed": "action:token key_id:hex previous:hex? path:path? log_entries:count? log_leaf:hex?",
     "process.start": "role:token pid:count? argv0:path? argv_hmac:hex?",
     "process.end": "role:token pid:count? how:token? status:integer? signal:count?",
     "sandbox.proof": "rung:token mechanisms:tokens? missing:tokens? plan:hex? duration_ms:count?",

@@ -24,10 +24,11 @@ from localgpt.monitor.confinement import Confinement
 from localgpt.monitor.events import Answer, Choice
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.journal import Journal
+from localgpt.monitor.policies import open_policy
 from localgpt.monitor.project import Project, Trust, TrustStore, check_project
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran, read_shell
-from localgpt.policy import Connect, Decision, Effect, Flow, PolicyStore, ReadPath, Request, Run, Verdict, WritePath
+from localgpt.policy import Connect, Decision, Effect, Flow, ReadPath, Request, Run, Verdict, WritePath
 from localgpt.sandbox import Completed, Proof
 from localgpt.sandbox.faults import HostsUnsupported
 from localgpt.tools import ShellCall
@@ -157,7 +158,7 @@ def _opened(state: State, project: Project) -> Iterator[_Opened]:
     key = load_device_key(paths.device_key)
     journal = Journal(AuditLog.open(paths.audit_dir, key=key))
     try:
-        guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
+        guard = PolicyGuard(open_policy(paths, state.config.policy_public_key, key))
         journal.policy_state(guard)
         confinement = Confinement(project, state.config.sandbox, paths, state.environ)
         try:

@@ -58,7 +58,7 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
         say("not signed")
         return ExitStatus.FAILED
     manifest = store.sign(shown_digest=sha256_hex(document) if ask else None)
-    log_signature(state, manifest)
+    log_signature(state, manifest, str(store.document_path))
     if json:
         say_json(
             {
@@ -75,7 +75,7 @@ def sign_policy(state: State, *, ask: bool, json: bool) -> int:
     return ExitStatus.DONE
 
 
-def log_signature(state: State, manifest: Manifest) -> None:
+def log_signature(state: State, manifest: Manifest, path: str) -> None:
     """Write the signature into the log. The signature stands even when the log cannot be written; that is said."""
     from localgpt.audit.log import AuditLog
     from localgpt.crypto import load_device_key
@@ -90,7 +90,7 @@ def log_signature(state: State, manifest: Manifest) -> None:
                 document=manifest.content_sha256,
                 by=manifest.signed_by,
                 key_id=manifest.key_id,
-                path=manifest.path,
+                path=path,
             )
         finally:
             log.close()

@@ -140,7 +140,8 @@ def _sign_starter(state: State, front: Front) -> None:
 
     store, digest = open_store(state), sha256_hex(starter_document())
     if front.sign(store.document_path, digest):
-        log_signature(state, store.sign(shown_digest=digest))  # refused when another text stands there by now
+        manifest = store.sign(shown_digest=digest)  # refused when another text stands there by now
+        log_signature(state, manifest, str(store.document_path))
 
 
 def _trusted(state: State, folder: Path, said: bool | None, front: Front) -> bool:

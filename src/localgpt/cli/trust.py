@@ -29,4 +29,12 @@ def key_or_none(state: State) -> DeviceKey | None:
 
 def open_store(state: State) -> PolicyStore:
     """Open the policy of this run's workspace."""
-    return PolicyStore(state.paths.workspace, state.paths.state_dir, key_or_none(state))
+    paths = state.paths
+
+    def logged() -> int:
+        from localgpt.monitor.policies import logged_signatures  # the log is read only when nothing else tells
+
+        return logged_signatures(paths.audit_dir, paths.workspace)()
+
+    public_key = state.config.policy_public_key
+    return PolicyStore(paths.workspace, paths.state_dir, key_or_none(state), public_key=public_key, logged=logged)

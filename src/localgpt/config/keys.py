@@ -204,6 +204,7 @@ TABLES: Final[dict[str, Table]] = {
     "tools.web_search.perplexity": Table({"api_key": _SECRET, "model": _text("sonar")}),
     "security": Table(
         {
+            "policy_public_key": _text(),  # ours
             "strict_policy": _bool(False),
             "disable_policy": _bool(False),
             "disable_suffix": _bool(False),

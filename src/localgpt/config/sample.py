@@ -35,6 +35,10 @@ SAMPLE: Final = """\
 # [memory]
 # workspace = "~/.local/share/localgpt/workspace"
 
+# Whose signatures on LocalGPT.md count, when not this device's key signs: see `localgpt key new`.
+# [security]
+# policy_public_key = "NAME+KEYID+BASE64"
+
 # Limits of every confined command. No setting can switch the sandbox off.
 # [sandbox]
 # timeout_secs = 120

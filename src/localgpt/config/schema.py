@@ -79,6 +79,7 @@ class Config(NamedTuple):
     tools: ToolsConfig
     providers: Mapping[str, ProviderConfig]
     workspace: str | None
+    policy_public_key: str
     strict_policy: bool
     allowed_directories: tuple[str, ...]
     log_level: str
@@ -112,6 +113,7 @@ def build(values: Mapping[str, object], given: Mapping[str, object]) -> Config:
         tools=_table(ToolsConfig, "tools", full),
         providers={name: _provider(name, values) for name in _provider_names(values)},
         workspace=full["memory.workspace"],
+        policy_public_key=full["security.policy_public_key"] or "",
         strict_policy=full["security.strict_policy"],
         allowed_directories=full["security.allowed_directories"],
         log_level=full["logging.level"],

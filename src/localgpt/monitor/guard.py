@@ -31,6 +31,10 @@ class PolicyGuard:
         return self._effective.state.value
 
     @property
+    def document_path(self) -> str:
+        return str(self._store.document_path)
+
+    @property
     def digest(self) -> str:
         return self._effective.digest
 

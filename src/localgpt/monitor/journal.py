@@ -162,8 +162,17 @@ class Journal:
         )
 
     def policy_state(self, guard: PolicyGuard) -> None:
-        document = guard.effective.status.digest
-        self._note("policy.state", state=guard.state, policy=guard.digest, document=document or None)
+        status, manifest = guard.effective.status, guard.effective.status.manifest
+        self._note(
+            "policy.state",
+            state=guard.state,
+            policy=guard.digest,
+            document=status.digest or None,
+            sequence=None if manifest is None else manifest.sequence,
+            key_id=None if manifest is None else manifest.key_id or None,
+            code=None if status.problem is None else token(status.problem.code),
+            path=guard.document_path,
+        )
 
     def sandbox_proof(self, proof: Proof | None, plan_digest: str | None) -> None:
         if proof is None:

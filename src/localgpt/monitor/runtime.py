@@ -23,9 +23,9 @@ from localgpt.monitor.journal import Journal
 from localgpt.monitor.mediator import Mediator
 from localgpt.monitor.models import ChosenModel, Selection
 from localgpt.monitor.peers import Peers
+from localgpt.monitor.policies import open_policy
 from localgpt.monitor.project import Project
 from localgpt.monitor.session import Session, new_session_id
-from localgpt.policy import PolicyStore
 from localgpt.tools import DECLARATIONS
 from localgpt.wire import AgentStart, ToolMode, TurnLimits
 
@@ -68,7 +68,7 @@ class Runtime:
         self._journal = Journal(log, failure=failure)
         self._journal.process_starting("zygote", sys.executable)
         self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
-        self.guard = PolicyGuard(PolicyStore(paths.workspace, paths.state_dir, key))
+        self.guard = PolicyGuard(open_policy(paths, setup.config.policy_public_key, key))
         self._journal.policy_state(self.guard)
 
     def __enter__(self) -> Runtime:

@@ -11,17 +11,20 @@ from enum import StrEnum
 from typing import Final
 
 from localgpt import canon
-from localgpt.crypto import DeviceKey, sha256_hex
+from localgpt.crypto import DeviceKey, same, sha256_hex
+from localgpt.crypto.note import NoteError, NoteKey, open_note
 from localgpt.errors import PolicyError
 from localgpt.policy.builtin import builtin_policy
 from localgpt.policy.decide import decide_all
 from localgpt.policy.document import Document, parse_document
-from localgpt.policy.errors import DocumentError, ManifestCorrupted, PolicyRollback, TamperError
+from localgpt.policy.errors import DocumentError, ManifestCorrupted, PolicyRollback, SignerChanged, TamperError
 from localgpt.policy.manifest import Manifest, parse_manifest
 from localgpt.policy.model import Decision, Flow, Policy, Request
+from localgpt.policy.noted import NOTE_VERSION, parse_policy_note, verify_note
 from localgpt.policy.state import Pin
 
-_ROLLBACK_CURE: Final = "if you restored a backup on purpose, read LocalGPT.md and run `localgpt sign`"
+_ROLLBACK_CURE: Final = "if you restored a backup on purpose, read LocalGPT.md and run `localgpt recover`"
+_SIGNER_CURE: Final = "if you changed it on purpose, read LocalGPT.md and run `localgpt recover`"
 
 
 class PolicyState(StrEnum):
@@ -78,8 +81,12 @@ def check_document(
     path: str,
     pin: Pin | None = None,
     builtin: Policy | None = None,
+    public: NoteKey | None = None,
 ) -> Status:
-    """Verify `document` (None: there is none) against `manifest` with `key`, for the absolute `path`. Never raises."""
+    """Verify `document` (None: there is none) against `manifest` with `key`, for the absolute `path`. Never raises.
+
+    With `public` the mode is ed25519: `manifest` is a signed note, and `key` is not needed.
+    """
     if document is None:
         return Status(PolicyState.MISSING, None, "", "", "there is no LocalGPT.md")
     digest = sha256_hex(document)
@@ -88,7 +95,7 @@ def check_document(
         unusable = None
     except DocumentError as error:
         parsed, unusable = None, error
-    status = _check_signature(document, manifest, key, path, pin)
+    status = _check_signature(document, manifest, public or key, path, pin)
     if status.state is not PolicyState.VALID:
         return replace(status, problem=status.problem or unusable)
     if parsed is None:
@@ -138,16 +145,20 @@ def _effective(policies: tuple[Policy, ...], prose: str, status: Status, notes: 
 
 
 def _check_signature(
-    document: bytes, manifest: bytes | None, key: DeviceKey | None, path: str, pin: Pin | None
+    document: bytes, manifest: bytes | None, key: DeviceKey | NoteKey | None, path: str, pin: Pin | None
 ) -> Status:
     digest = sha256_hex(document)
     if manifest is None:
         return Status(PolicyState.UNSIGNED, None, "", digest, "the document was never signed, or its manifest is gone")
     try:
-        parsed = parse_manifest(manifest)
+        parsed = parse_policy_note(manifest, key) if isinstance(key, NoteKey) else parse_manifest(manifest)
         if key is None:
             return Status(PolicyState.UNSIGNED, None, "", digest, "without the device key no signature can be checked")
-        parsed.verify(document, key, path)
+        if isinstance(key, NoteKey):
+            verify_note(manifest, document, key, path)
+        else:
+            parsed.verify(document, key, path)
+        _check_signer(key, pin)
         _check_order(parsed, manifest, pin)
     except ManifestCorrupted as error:
         return Status(PolicyState.MANIFEST_CORRUPTED, None, "", digest, error.message, problem=error)
@@ -156,15 +167,45 @@ def _check_signature(
     return Status(PolicyState.VALID, None, "", digest, _signed_by(parsed), manifest=parsed)
 
 
+def _check_signer(key: DeviceKey | NoteKey, pin: Pin | None) -> None:
+    """A configuration that names another public key, or none, does not change who may sign what was signed here."""
+    signer = str(key) if isinstance(key, NoteKey) else ""
+    if pin is not None and pin.signer != signer:
+        before = f"by {pin.signer.partition('+')[0]}" if pin.signer else "with the device key"
+        raise SignerChanged(f"what was seen here last was signed {before}", cure=_SIGNER_CURE)
+
+
 def _check_order(parsed: Manifest, manifest: bytes, pin: Pin | None) -> None:
     if pin is None or parsed.sequence > pin.sequence or (parsed.version == 1 and pin.sequence == 0):
         return
     if parsed.sequence < pin.sequence:
-        raise PolicyRollback(
-            f"this is signature number {parsed.sequence}, but number {pin.sequence} was seen here", cure=_ROLLBACK_CURE
-        )
+        raise _rollback(parsed.sequence, pin.sequence)
     if sha256_hex(manifest) != pin.manifest_sha256:
         raise PolicyRollback(f"another document was signed with the same number {pin.sequence}", cure=_ROLLBACK_CURE)
+
+
+def _rollback(sequence: int, seen: int) -> PolicyRollback:
+    message = f"this is signature number {sequence}, but number {seen} was seen here"
+    return PolicyRollback(message, cure=_ROLLBACK_CURE)
+
+
+def rolled_back(status: Status, sequence: int, seen: int) -> Status:
+    """What `status` becomes when only the audit log knows that signature number `seen` was made here."""
+    problem = _rollback(sequence, seen)
+    return Status(PolicyState.TAMPERED, None, "", status.digest, problem.message, problem=problem)
+
+
+def authentic_sequence(manifest: bytes, key: DeviceKey, public: NoteKey | None) -> int:
+    """The number in a manifest or note whose signature is right, whatever became of its document; else 0."""
+    try:
+        if public is not None:
+            open_note(manifest, [public])
+            return parse_policy_note(manifest, public).sequence
+        parsed = parse_manifest(manifest)
+    except (PolicyError, NoteError):
+        return 0
+    right = parsed.version > 1 and same(parsed.hmac_sha256.encode(), parsed.mac(key).encode())
+    return parsed.sequence if right else 0
 
 
 def _signed_by(manifest: Manifest) -> str:
@@ -173,4 +214,5 @@ def _signed_by(manifest: Manifest) -> str:
             "signed by the Rust LocalGPT (manifest version 1: time, signer, path and order are not authenticated); "
             "`localgpt sign` makes a version-2 manifest"
         )
-    return f"signature number {manifest.sequence}, {manifest.signed_at}, by {manifest.signed_by}"
+    how = ", as a public note" if manifest.version == NOTE_VERSION else ""
+    return f"signature number {manifest.sequence}, {manifest.signed_at}, by {manifest.signed_by}{how}"

@@ -130,10 +130,22 @@ class SignedElsewhere(TamperError):  # noqa: N818 -- named after the attack
     code = "policy.other-path"
 
 
+class SignerChanged(TamperError):  # noqa: N818 -- named after the attack
+    """Another mode or public key than the one under which the policy was signed here last."""
+
+    code = "policy.other-signer"
+
+
 class PolicyRollback(TamperError):  # noqa: N818 -- named after the attack
     """A genuine but older document and manifest, put back."""
 
     code = "policy.rollback"
+
+
+class PublicKeyMalformed(PolicyError):  # noqa: N818 -- named after the condition
+    """The public key of the configuration or of a file is not spelled as one."""
+
+    code = "policy.bad-public-key"
 
 
 class StateCorrupted(PolicyError):  # noqa: N818 -- named after the condition

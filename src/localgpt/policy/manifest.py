@@ -43,6 +43,7 @@ class Manifest:
     """A well-formed manifest; nothing in it is authentic before `verify`.
 
     Version 1 has no sequence (0), no path, no key id and no size (-1), and authenticates neither time nor signer.
+    Version 3 stands for a signed note (`localgpt.policy.noted`), which has no MAC (zeros).
     """
 
     version: int
@@ -112,7 +113,7 @@ def sign_manifest(
         key_id=key.key_id,
         hmac_sha256="0" * 64,
     )
-    _check(asdict(unsigned))
+    check_fields(unsigned)
     return Manifest(**{**asdict(unsigned), "hmac_sha256": unsigned.mac(key)})
 
 
@@ -173,6 +174,19 @@ _PATTERNS: Final = {
     "signed_at": _TIME,
     "signed_by": _SIGNER,
 }
+
+
+def check_fields(manifest: Manifest, *, bare_name: bool = False) -> None:
+    """Check the ranges of all fields. `bare_name`: a path may also be a file's name alone.
+
+    Raises:
+        ManifestCorrupted
+    """
+    tree = asdict(manifest)
+    path = manifest.path
+    if bare_name and "/" not in path and path not in {".", ".."}:
+        path = f"/{path}"
+    _check({**tree, "version": 2, "path": path})
 
 
 def _check(tree: dict[str, Any]) -> None:

@@ -86,16 +86,20 @@ def _key(path: Path) -> tuple[DeviceKey | None, Finding]:
 
 def _policy(state: State, key: DeviceKey | None) -> Iterator[Finding]:
     from localgpt.cli.trust import CURES
-    from localgpt.policy.store import PolicyStore
+    from localgpt.monitor.policies import open_policy
 
     try:
-        paths = state.paths
+        paths, public_key = state.paths, state.config.policy_public_key
     except ConfigError:
-        paths = state.base_paths
+        paths, public_key = state.base_paths, ""
     if key is None and not paths.policy_document.exists():
         yield warn("policy", "not made yet", "localgpt init")
         return
-    applies = PolicyStore(paths.workspace, paths.state_dir, key).load()
+    try:
+        applies = open_policy(paths, public_key, key).load()
+    except LocalGptError as error:
+        yield of_error("policy", error)
+        return
     status = applies.status
     if applies.state is PolicyState.VALID:
         yield ok("policy", f"valid: {status.detail}")
