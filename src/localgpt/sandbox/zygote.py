@@ -24,7 +24,7 @@ import sys
 if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from localgpt.sandbox import kernel, landlock, mounts, probes, tree
+from localgpt.sandbox import kernel, landlock, mounts, selftest, tree
 
 LENGTH = struct.Struct("!I")
 REPLY = struct.Struct("!ciI")  # kind, number (errno, wait status), length of the text that follows
@@ -127,7 +127,7 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
         os.close(location)
     ruleset.restrict_self()
     kernel.load_filter(bytes(code))
-    return probes.report(setup, _namespaces())
+    return selftest.report(setup, _namespaces())
 
 
 def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
