@@ -37,9 +37,10 @@ from localgpt.sandbox.proof import Proof, Rung, missing
 from localgpt.sandbox.running import Command, Completed, Wake, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
+from localgpt.sandbox.usage import uncounted
 
 _PIDS_PER_NAMESPACE_SINCE: Final = (6, 14)
-_PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})
+_PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})  # of the moment
 
 
 class Executor:
@@ -142,7 +143,6 @@ class Executor:
                 stdin=stdin,
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
                 output_bytes=limits.output_bytes,
-                processes=None if self.proof.holds("process-limit") else limits.processes,
             )
             try:
                 return run_command(link, command, self._wake)
@@ -196,13 +196,11 @@ class Executor:
             return _known_refusal[0]
         try:
             self._start_rung(Rung.A, abi, "")
-        except ViewRefused as error:
-            if error.errno not in _PASSING:
-                _known_refusal[:] = [str(error)]
-            return str(error)
         except OSError as error:
-            if _is_swapped(error):
+            if error.errno in _PASSING or _is_swapped(error):
                 raise _start_error(error, self.plan) from error
+            if isinstance(error, ViewRefused):
+                _known_refusal[:] = [str(error)]
             return str(error)
         except NotConfined as error:
             return error.message
@@ -257,6 +255,10 @@ def _is_swapped(error: OSError) -> bool:
 def _start_error(error: OSError, plan: Plan) -> Exception:
     if _is_swapped(error):
         return SwappedRoot(f"a root of the plan for {plan.cwd} vanished or became a link", cure="plan again")
+    if error.errno in _PASSING:  # says nothing about what this host can confine
+        return NotConfined(
+            f"there was no room to start a zygote: {error.strerror}", cure="end something that runs, and try again"
+        )
     return NotConfined(f"the zygote could not confine itself: {error}", cure="run `localgpt sandbox status`")
 
 
@@ -283,6 +285,7 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
     namespaces = rung is Rung.A
     program = seccomp.assemble(ARCH, rules.command_rules(namespaces=namespaces, signals_scoped=abi >= 6))
     limits = plan.limits
+    by_pids = namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE
     return {
         "namespaces": namespaces,
         "abi": abi,
@@ -294,8 +297,15 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "protected": [os.fsencode(path) for path in plan.protected],
         "links": [(os.fsencode(path), os.fsencode(target)) for path, target in plan.links],
         "grants": [] if namespaces else landlock_grants(plan, temporary),
-        "limit_pids": namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE,
+        "limit_pids": by_pids,
         "processes": limits.processes,
+        "watch_processes": 0 if by_pids or (namespaces and os.geteuid()) else limits.processes,
+        "memory_bytes": limits.memory_bytes,
+        "cpu_s": limits.cpu_s,
+        "written_bytes": limits.written_bytes,
+        "uncounted": uncounted(
+            [os.fsencode(path) for path in (*plan.write_roots, *([] if namespaces else [temporary]))]
+        ),
         "file_bytes": limits.file_bytes,
         "open_files": limits.open_files,
         "tmp_bytes": limits.tmp_bytes,

@@ -9,6 +9,7 @@ import os
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from localgpt.sandbox import zygote
-from localgpt.sandbox.faults import NotConfined, ZygoteDied
+from localgpt.sandbox import frames, tree, zygote
+from localgpt.sandbox.faults import CommandNotStarted, NotConfined, ZygoteDied
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.proof import Mechanism
 
 _PROGRAM: Final = str(Path(zygote.__file__).resolve())
-_LARGEST_TEXT: Final = 1 << 20
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 12.0
 
@@ -81,9 +81,9 @@ class Link:
             reply = self.receive()
         except (ZygoteDied, TimeoutError) as error:
             raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
-        if reply.kind == zygote.NO_VIEW:
+        if reply.kind == frames.NO_VIEW:
             raise ViewRefused(reply.number, reply.text)
-        if reply.kind != zygote.READY:
+        if reply.kind != frames.READY:
             raise OSError(reply.number, reply.text)
         return tuple(parse_report(reply.text))
 
@@ -93,13 +93,21 @@ class Link:
         poll.register(self._control, select.POLLIN)
         return not poll.poll(0)
 
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the zygote, so that it will never answer."""
+        return any(tree.state(pid) in {b"T", b"t"} for pid in tree.children(self._warden.pid))
+
     def request(self, argv: Sequence[bytes], env: Mapping[bytes, bytes], cwd: bytes, fds: Sequence[int]) -> None:
         """Ask for one command: `fds` are its standard output, error and perhaps input.
 
         Raises:
+            CommandNotStarted: it is longer than any kernel takes.
             ZygoteDied: nobody is there.
         """
-        self._send(marshal.dumps((list(argv), dict(env), cwd, len(fds) > 2)), fds)
+        body = frames.encode_request(argv, env, cwd, with_stdin=len(fds) > 2)
+        if len(body) > frames.LARGEST_REQUEST:
+            raise CommandNotStarted("the command line is too long", cure="pass the data on standard input")
+        self._send(body, fds)
 
     def end_command(self) -> None:
         """Ask the zygote to end the running command."""
@@ -112,9 +120,10 @@ class Link:
         Raises:
             ZygoteDied: end of file, or bytes that are no frame.
         """
-        kind, number, size = zygote.REPLY.unpack(self._exactly(zygote.REPLY.size))
-        if size > _LARGEST_TEXT:
-            raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again")
+        try:
+            kind, number, size = frames.parse_reply(self._exactly(frames.REPLY.size))
+        except frames.Malformed as error:
+            raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again") from error
         return Reply(kind, number, self._exactly(size).decode("utf-8", "replace"))
 
     def close(self) -> None:
@@ -123,6 +132,7 @@ class Link:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+        self._warden.send_signal(signal.SIGCONT)  # whoever stopped it would have kept the tree alive
         try:
             self._warden.wait(_END_DEADLINE_S)
         except subprocess.TimeoutExpired:
@@ -130,7 +140,7 @@ class Link:
             self._warden.wait()
 
     def _send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
-        frame = zygote.LENGTH.pack(len(payload)) + payload
+        frame = frames.LENGTH.pack(len(payload)) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self._control.sendmsg([frame], rights)
