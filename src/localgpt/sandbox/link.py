@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import marshal
 import os
 import secrets
@@ -42,25 +43,35 @@ class Link:
     """A zygote and its warden. Not shared between threads."""
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
-        """Start the processes and send `setup`; `ready` waits for the answer."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        lifeline, self._lifeline = os.pipe()
-        try:
+        """Start the processes and send `setup`; `ready` waits for the answer.
+
+        Raises:
+            OSError: there was no room for it.
+        """
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+            self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            theirs.callback(other.close)
+            undo.callback(self._control.close)
+            lifeline, self._lifeline = os.pipe()
+            theirs.callback(os.close, lifeline)
+            undo.callback(os.close, self._lifeline)
             self._warden = subprocess.Popen(  # noqa: S603 -- our own interpreter and program
-                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(theirs.fileno()), str(lifeline)],
+                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(other.fileno()), str(lifeline)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), lifeline),
+                pass_fds=(other.fileno(), lifeline),
                 env={},
                 cwd="/",
                 start_new_session=True,
             )
-        finally:
-            theirs.close()
-            os.close(lifeline)
+            undo.pop_all()
         self._control.settimeout(_START_DEADLINE_S)
-        self._send(marshal.dumps(dict(setup)))
+        try:
+            self._send(marshal.dumps(dict(setup)))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def warden_pid(self) -> int:
@@ -175,33 +186,43 @@ class Canaries:
     """What the self-test must fail to reach: a readable file, and listeners on TCP and on two kinds of unix socket."""
 
     def __init__(self, outside_of: Sequence[str]) -> None:
-        """Plant them, in a directory that lies in none of `outside_of`."""
-        self._directory = Path(_directory_outside(outside_of))
-        self.file = self._directory / "canary"
-        self.file.write_bytes(secrets.token_bytes(16))
-        self._listeners = list(self._listen())
+        """Plant them, in a directory that lies in none of `outside_of`.
 
-    def _listen(self) -> Iterator[socket.socket]:
+        Raises:
+            OSError: there was no room for them.
+        """
+        self._directory = Path(_directory_outside(outside_of))
+        self._listeners: list[socket.socket] = []
+        self.file = self._directory / "canary"
+        try:
+            self.file.write_bytes(secrets.token_bytes(16))
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self) -> None:
         for family, address in (
             (socket.AF_INET, ("127.0.0.1", 0)),
             (socket.AF_UNIX, str(self._directory / "socket")),
             (socket.AF_UNIX, b"\0localgpt-canary-" + secrets.token_hex(8).encode()),
         ):
             listener = socket.socket(family, socket.SOCK_STREAM)
+            self._listeners.append(listener)
             with contextlib.suppress(OSError):  # a host without loopback, or a path too long for a socket
                 listener.bind(address)
                 listener.listen(1)
-                listener.setblocking(False)
-                yield listener
-                continue
-            listener.close()
+            listener.setblocking(False)
 
     def heard(self) -> bool:
         """Whether anybody connected."""
         for listener in self._listeners:
-            with contextlib.suppress(BlockingIOError):
+            try:
                 listener.accept()[0].close()
-                return True
+            except OSError as error:
+                if error.errno in {errno.EAGAIN, errno.EINVAL}:  # nobody, or it does not listen
+                    continue
+            return True
         return False
 
     def close(self) -> None:
