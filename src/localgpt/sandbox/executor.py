@@ -34,7 +34,7 @@ from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
-from localgpt.sandbox.running import Command, Completed, Wake, run_command
+from localgpt.sandbox.running import Command, Completed, Wake, never_started, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
 from localgpt.sandbox.usage import uncounted
@@ -64,7 +64,8 @@ class Executor:
         self._min_rung = min_rung
         self._max_abi = max_abi
         self._lock = threading.Lock()
-        self._wake = Wake()
+        self._idle_wake = Wake()
+        self._current = self._idle_wake
         self._entered = False
         self._link: Link | None = None
         self._proof: Proof | None = None
@@ -101,7 +102,7 @@ class Executor:
 
     def cancel(self) -> None:
         """End the running command's whole tree, from another thread or a signal handler; without one, do nothing."""
-        self._wake.set()
+        self._current.set()
 
     def run(
         self,
@@ -111,6 +112,7 @@ class Executor:
         cwd: str | None = None,
         timeout_s: float | None = None,
         env: Iterable[tuple[str, str]] = (),
+        cancel: Wake | None = None,
     ) -> Completed:
         """Run `argv` to its end and return what came of it; nobody of its process tree is left then.
 
@@ -120,6 +122,7 @@ class Executor:
             cwd: absolute, inside a root of the plan; the plan's own by default.
             timeout_s: no more than the plan's limit.
             env: variables on top of the plan's.
+            cancel: ends this command, and no other, when somebody sets it; set already, nothing starts.
 
         Raises:
             CommandInvalid: its leaf says why the command did not start.
@@ -133,7 +136,11 @@ class Executor:
         with self._lock:
             if not self._entered:
                 raise ExecutorClosed("this executor is not running", cure="use it in a `with` block")
-            self._wake.clear()
+            wake = self._current = cancel or self._idle_wake
+            if cancel is None:
+                wake.clear()
+            elif wake.is_set:
+                return never_started(tuple(argv))
             link = self._living()
             limits = self.plan.limits
             command = Command(
@@ -145,7 +152,7 @@ class Executor:
                 output_bytes=limits.output_bytes,
             )
             try:
-                return run_command(link, command, self._wake)
+                return run_command(link, command, wake)
             except CommandInvalid:
                 raise
             except BaseException:

@@ -64,18 +64,21 @@ class Command:
 class Wake:
     """What a thread or signal handler sets and a poll notices. Closed with its last reference, never before."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "is_set")
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.is_set = False
 
     def fileno(self) -> int:
         return self._fd
 
     def set(self) -> None:
+        self.is_set = True
         os.eventfd_write(self._fd, 1)
 
     def clear(self) -> None:
+        self.is_set = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
 
@@ -236,6 +239,11 @@ class _Running:
             cancelled=self._why == "cancel",
             limit=reply.text if reply.text in LIMITS and not self._why else "",
         )
+
+
+def never_started(argv: tuple[str, ...]) -> Completed:
+    """The result of a command that was cancelled before its turn."""
+    return Completed(argv, 130, None, b"", b"", 0, 0, 0.0, timed_out=False, cancelled=True)
 
 
 def _refusal(command: Command, reply: Reply | None) -> CommandInvalid:
