@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from localgpt.sandbox.executor import Executor
     from localgpt.sandbox.host import HostReport, probe_host
     from localgpt.sandbox.plan import Limits, Plan
+    from localgpt.sandbox.pool import Pool
     from localgpt.sandbox.proof import Proof, Rung
     from localgpt.sandbox.rules import Sockets
     from localgpt.sandbox.running import Completed
@@ -26,6 +27,7 @@ _HOME = {
     "HostReport": "host",
     "Limits": "plan",
     "Plan": "plan",
+    "Pool": "pool",
     "Proof": "proof",
     "Rung": "proof",
     "SelfPlan": "selfplan",
@@ -35,8 +37,8 @@ _HOME = {
 }
 
 __all__ = [
-    "Completed", "Executor", "HostReport", "Limits", "Plan", "Proof", "Rung", "SelfPlan", "Sockets", "confine_self",
-    "probe_host",
+    "Completed", "Executor", "HostReport", "Limits", "Plan", "Pool", "Proof", "Rung", "SelfPlan", "Sockets",
+    "confine_self", "probe_host",
 ]  # fmt: skip
 
 

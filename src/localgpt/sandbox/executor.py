@@ -34,12 +34,13 @@ from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
-from localgpt.sandbox.running import Command, Completed, Wake, run_command
+from localgpt.sandbox.running import Command, Completed, Wake, never_started, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
+from localgpt.sandbox.usage import uncounted
 
 _PIDS_PER_NAMESPACE_SINCE: Final = (6, 14)
-_PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})
+_PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})  # of the moment
 
 
 class Executor:
@@ -63,7 +64,8 @@ class Executor:
         self._min_rung = min_rung
         self._max_abi = max_abi
         self._lock = threading.Lock()
-        self._wake = Wake()
+        self._idle_wake = Wake()
+        self._current = self._idle_wake
         self._entered = False
         self._link: Link | None = None
         self._proof: Proof | None = None
@@ -100,7 +102,7 @@ class Executor:
 
     def cancel(self) -> None:
         """End the running command's whole tree, from another thread or a signal handler; without one, do nothing."""
-        self._wake.set()
+        self._current.set()
 
     def run(
         self,
@@ -110,6 +112,7 @@ class Executor:
         cwd: str | None = None,
         timeout_s: float | None = None,
         env: Iterable[tuple[str, str]] = (),
+        cancel: Wake | None = None,
     ) -> Completed:
         """Run `argv` to its end and return what came of it; nobody of its process tree is left then.
 
@@ -119,6 +122,7 @@ class Executor:
             cwd: absolute, inside a root of the plan; the plan's own by default.
             timeout_s: no more than the plan's limit.
             env: variables on top of the plan's.
+            cancel: ends this command, and no other, when somebody sets it; set already, nothing starts.
 
         Raises:
             CommandInvalid: its leaf says why the command did not start.
@@ -132,7 +136,11 @@ class Executor:
         with self._lock:
             if not self._entered:
                 raise ExecutorClosed("this executor is not running", cure="use it in a `with` block")
-            self._wake.clear()
+            wake = self._current = cancel or self._idle_wake
+            if cancel is None:
+                wake.clear()
+            elif wake.is_set:
+                return never_started(tuple(argv))
             link = self._living()
             limits = self.plan.limits
             command = Command(
@@ -142,10 +150,9 @@ class Executor:
                 stdin=stdin,
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
                 output_bytes=limits.output_bytes,
-                processes=None if self.proof.holds("process-limit") else limits.processes,
             )
             try:
-                return run_command(link, command, self._wake)
+                return run_command(link, command, wake)
             except CommandInvalid:
                 raise
             except BaseException:
@@ -196,13 +203,11 @@ class Executor:
             return _known_refusal[0]
         try:
             self._start_rung(Rung.A, abi, "")
-        except ViewRefused as error:
-            if error.errno not in _PASSING:
-                _known_refusal[:] = [str(error)]
-            return str(error)
         except OSError as error:
-            if _is_swapped(error):
+            if error.errno in _PASSING or _is_swapped(error):
                 raise _start_error(error, self.plan) from error
+            if isinstance(error, ViewRefused):
+                _known_refusal[:] = [str(error)]
             return str(error)
         except NotConfined as error:
             return error.message
@@ -257,6 +262,10 @@ def _is_swapped(error: OSError) -> bool:
 def _start_error(error: OSError, plan: Plan) -> Exception:
     if _is_swapped(error):
         return SwappedRoot(f"a root of the plan for {plan.cwd} vanished or became a link", cure="plan again")
+    if error.errno in _PASSING:  # says nothing about what this host can confine
+        return NotConfined(
+            f"there was no room to start a zygote: {error.strerror}", cure="end something that runs, and try again"
+        )
     return NotConfined(f"the zygote could not confine itself: {error}", cure="run `localgpt sandbox status`")
 
 
@@ -283,6 +292,7 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
     namespaces = rung is Rung.A
     program = seccomp.assemble(ARCH, rules.command_rules(namespaces=namespaces, signals_scoped=abi >= 6))
     limits = plan.limits
+    by_pids = namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE
     return {
         "namespaces": namespaces,
         "abi": abi,
@@ -294,8 +304,15 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "protected": [os.fsencode(path) for path in plan.protected],
         "links": [(os.fsencode(path), os.fsencode(target)) for path, target in plan.links],
         "grants": [] if namespaces else landlock_grants(plan, temporary),
-        "limit_pids": namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE,
+        "limit_pids": by_pids,
         "processes": limits.processes,
+        "watch_processes": 0 if by_pids or (namespaces and os.geteuid()) else limits.processes,
+        "memory_bytes": limits.memory_bytes,
+        "cpu_s": limits.cpu_s,
+        "written_bytes": limits.written_bytes,
+        "uncounted": uncounted(
+            [os.fsencode(path) for path in (*plan.write_roots, *([] if namespaces else [temporary]))]
+        ),
         "file_bytes": limits.file_bytes,
         "open_files": limits.open_files,
         "tmp_bytes": limits.tmp_bytes,

@@ -42,6 +42,13 @@ class ExecutorClosed(SandboxError):  # noqa: N818 -- named after the condition
     exit_status = ExitStatus.FAILED
 
 
+class PoolBusy(SandboxError):  # noqa: N818 -- named after the condition
+    """Every zygote that a pool may have is at work, and none became free in time."""
+
+    code = "sandbox.busy"
+    exit_status = ExitStatus.FAILED
+
+
 class PlanInvalid(SandboxError):  # noqa: N818 -- named after the condition
     """A path or limit of a plan cannot be used."""
 

@@ -1,6 +1,6 @@
 """System calls that the standard library lacks, called by number through ctypes.
 
-This module, `landlock`, `mounts`, `tree`, `probes` and `zygote` are what the zygote loads: they import each
+This module, `landlock`, `mounts`, `selftest`, `tree` and `zygote` are what the zygote loads: they import each
 other and a few small modules of the standard library, so that a cold start stays in the tens of milliseconds.
 
 Source: prctl(2), capset(2), seccomp(2), mount_setattr(2), move_mount(2), openat2(2).

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import marshal
 import os
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from localgpt.sandbox import zygote
-from localgpt.sandbox.faults import NotConfined, ZygoteDied
+from localgpt.sandbox import frames, tree, zygote
+from localgpt.sandbox.faults import CommandNotStarted, NotConfined, ZygoteDied
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.proof import Mechanism
 
 _PROGRAM: Final = str(Path(zygote.__file__).resolve())
-_LARGEST_TEXT: Final = 1 << 20
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 12.0
 
@@ -42,25 +43,35 @@ class Link:
     """A zygote and its warden. Not shared between threads."""
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
-        """Start the processes and send `setup`; `ready` waits for the answer."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        lifeline, self._lifeline = os.pipe()
-        try:
+        """Start the processes and send `setup`; `ready` waits for the answer.
+
+        Raises:
+            OSError: there was no room for it.
+        """
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+            self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            theirs.callback(other.close)
+            undo.callback(self._control.close)
+            lifeline, self._lifeline = os.pipe()
+            theirs.callback(os.close, lifeline)
+            undo.callback(os.close, self._lifeline)
             self._warden = subprocess.Popen(  # noqa: S603 -- our own interpreter and program
-                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(theirs.fileno()), str(lifeline)],
+                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(other.fileno()), str(lifeline)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), lifeline),
+                pass_fds=(other.fileno(), lifeline),
                 env={},
                 cwd="/",
                 start_new_session=True,
             )
-        finally:
-            theirs.close()
-            os.close(lifeline)
+            undo.pop_all()
         self._control.settimeout(_START_DEADLINE_S)
-        self._send(marshal.dumps(dict(setup)))
+        try:
+            self._send(marshal.dumps(dict(setup)))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def warden_pid(self) -> int:
@@ -81,9 +92,9 @@ class Link:
             reply = self.receive()
         except (ZygoteDied, TimeoutError) as error:
             raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
-        if reply.kind == zygote.NO_VIEW:
+        if reply.kind == frames.NO_VIEW:
             raise ViewRefused(reply.number, reply.text)
-        if reply.kind != zygote.READY:
+        if reply.kind != frames.READY:
             raise OSError(reply.number, reply.text)
         return tuple(parse_report(reply.text))
 
@@ -93,13 +104,21 @@ class Link:
         poll.register(self._control, select.POLLIN)
         return not poll.poll(0)
 
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the zygote, so that it will never answer."""
+        return any(tree.state(pid) in {b"T", b"t"} for pid in tree.children(self._warden.pid))
+
     def request(self, argv: Sequence[bytes], env: Mapping[bytes, bytes], cwd: bytes, fds: Sequence[int]) -> None:
         """Ask for one command: `fds` are its standard output, error and perhaps input.
 
         Raises:
+            CommandNotStarted: it is longer than any kernel takes.
             ZygoteDied: nobody is there.
         """
-        self._send(marshal.dumps((list(argv), dict(env), cwd, len(fds) > 2)), fds)
+        body = frames.encode_request(argv, env, cwd, with_stdin=len(fds) > 2)
+        if len(body) > frames.LARGEST_REQUEST:
+            raise CommandNotStarted("the command line is too long", cure="pass the data on standard input")
+        self._send(body, fds)
 
     def end_command(self) -> None:
         """Ask the zygote to end the running command."""
@@ -112,9 +131,10 @@ class Link:
         Raises:
             ZygoteDied: end of file, or bytes that are no frame.
         """
-        kind, number, size = zygote.REPLY.unpack(self._exactly(zygote.REPLY.size))
-        if size > _LARGEST_TEXT:
-            raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again")
+        try:
+            kind, number, size = frames.parse_reply(self._exactly(frames.REPLY.size))
+        except frames.Malformed as error:
+            raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again") from error
         return Reply(kind, number, self._exactly(size).decode("utf-8", "replace"))
 
     def close(self) -> None:
@@ -123,6 +143,7 @@ class Link:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+        self._warden.send_signal(signal.SIGCONT)  # whoever stopped it would have kept the tree alive
         try:
             self._warden.wait(_END_DEADLINE_S)
         except subprocess.TimeoutExpired:
@@ -130,7 +151,7 @@ class Link:
             self._warden.wait()
 
     def _send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
-        frame = zygote.LENGTH.pack(len(payload)) + payload
+        frame = frames.LENGTH.pack(len(payload)) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self._control.sendmsg([frame], rights)
@@ -165,33 +186,43 @@ class Canaries:
     """What the self-test must fail to reach: a readable file, and listeners on TCP and on two kinds of unix socket."""
 
     def __init__(self, outside_of: Sequence[str]) -> None:
-        """Plant them, in a directory that lies in none of `outside_of`."""
-        self._directory = Path(_directory_outside(outside_of))
-        self.file = self._directory / "canary"
-        self.file.write_bytes(secrets.token_bytes(16))
-        self._listeners = list(self._listen())
+        """Plant them, in a directory that lies in none of `outside_of`.
 
-    def _listen(self) -> Iterator[socket.socket]:
+        Raises:
+            OSError: there was no room for them.
+        """
+        self._directory = Path(_directory_outside(outside_of))
+        self._listeners: list[socket.socket] = []
+        self.file = self._directory / "canary"
+        try:
+            self.file.write_bytes(secrets.token_bytes(16))
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self) -> None:
         for family, address in (
             (socket.AF_INET, ("127.0.0.1", 0)),
             (socket.AF_UNIX, str(self._directory / "socket")),
             (socket.AF_UNIX, b"\0localgpt-canary-" + secrets.token_hex(8).encode()),
         ):
             listener = socket.socket(family, socket.SOCK_STREAM)
+            self._listeners.append(listener)
             with contextlib.suppress(OSError):  # a host without loopback, or a path too long for a socket
                 listener.bind(address)
                 listener.listen(1)
-                listener.setblocking(False)
-                yield listener
-                continue
-            listener.close()
+            listener.setblocking(False)
 
     def heard(self) -> bool:
         """Whether anybody connected."""
         for listener in self._listeners:
-            with contextlib.suppress(BlockingIOError):
+            try:
                 listener.accept()[0].close()
-                return True
+            except OSError as error:
+                if error.errno in {errno.EAGAIN, errno.EINVAL}:  # nobody, or it does not listen
+                    continue
+            return True
         return False
 
     def close(self) -> None:

@@ -41,12 +41,18 @@ _PASSED_ON: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one command. Sizes in bytes; `output_bytes` for each of standard output and standard error.
+    """Bounds of one command and everything it starts. Sizes in bytes; `output_bytes` for each of its two outputs.
 
-    `processes` counts threads too. It is enforced by the kernel on rung A, and by a best-effort watch on rung B.
+    `timeout_s` is wall clock, `cpu_s` processor time of the whole tree. `processes` counts threads too. `file_bytes`
+    bounds each file, `written_bytes` all that is written together, `memory_bytes` what the tree holds in memory beside
+    the page cache and its own /tmp and /dev/shm (`tmp_bytes` each). The kernel enforces file size and open files
+    always, processes and memory where a cgroup is delegated, processes on rung A as well; `usage` watches the rest.
     """
 
     timeout_s: float = 120.0
+    cpu_s: float = 3600.0
+    memory_bytes: int = 4 << 30
+    written_bytes: int = 8 << 30
     output_bytes: int = 1 << 20
     file_bytes: int = 50 << 20
     processes: int = 64
@@ -54,7 +60,8 @@ class Limits:
     tmp_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
-        if min(self.timeout_s, self.output_bytes, self.file_bytes, self.tmp_bytes) <= 0:
+        sizes = (self.output_bytes, self.file_bytes, self.tmp_bytes, self.written_bytes, self.memory_bytes)
+        if min(self.timeout_s, self.cpu_s, *sizes) <= 0:
             raise PlanInvalid("a limit must be positive", cure="give a time and sizes above zero")
         if self.processes < 2 or self.open_files < 16:
             raise PlanInvalid("a command needs 2 processes and 16 open files at least", cure="raise the limit")

@@ -23,7 +23,11 @@ class PrivateDirectory:
         """Make it, and remove those that nobody uses any more."""
         base = Path(tempfile.gettempdir()).resolve()
         self.path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            Path(self.path).rmdir()
+            raise
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         Path(self.path, "home").mkdir(mode=0o700)
         _sweep(base)

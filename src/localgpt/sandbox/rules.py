@@ -79,6 +79,8 @@ COMMON: Final[tuple[Rule, ...]] = (
     *(Rule(("fcntl",), where=_when(1, Comparison.EQUAL, command)) for command in (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
     *(Rule(("ioctl",), where=_when(1, Comparison.EQUAL, request)) for request in _IOCTLS),
     *_mode_rules(),
+    # Room on a disk that is reserved is counted as written by nobody; every program has a way without.
+    Rule(("fallocate",), errno.ENOTSUP),
 )  # fmt: skip
 
 # Landlock lets TCP Fast Open, MPTCP, UDP and more through, so families are refused here. socketpair() stays, but not of

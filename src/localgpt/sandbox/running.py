@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from localgpt.sandbox import tree, zygote
+from localgpt.sandbox import frames
 from localgpt.sandbox.capture import Capture, Feed
 from localgpt.sandbox.faults import (
     CommandInvalid,
@@ -24,7 +24,8 @@ from localgpt.sandbox.faults import (
 from localgpt.sandbox.link import Link, Reply
 
 _GRACE_S: Final = 5.0
-_WATCH_S: Final = 0.1
+_LOOK_S: Final = 1.0
+LIMITS: Final = frozenset({"processes", "memory", "cpu", "written"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Completed:
     """How a command ended. Output is what was kept, with a marker when it was cut; the totals count all of it.
 
     `exit_status`: the command's own, 128 + signal when one ended it, 124 when it ran out of time, 130 when it was
-    cancelled. `limit` names the limit that ended it ("processes"), "" for none.
+    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none.
     """
 
     argv: tuple[str, ...]
@@ -50,7 +51,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run, checked. `processes`: how many are too many, None when the kernel counts them."""
+    """What to run, checked. `env` is the whole of it."""
 
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -58,24 +59,26 @@ class Command:
     stdin: bytes
     timeout_s: float
     output_bytes: int
-    processes: int | None
 
 
 class Wake:
     """What a thread or signal handler sets and a poll notices. Closed with its last reference, never before."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "is_set")
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.is_set = False
 
     def fileno(self) -> int:
         return self._fd
 
     def set(self) -> None:
+        self.is_set = True
         os.eventfd_write(self._fd, 1)
 
     def clear(self) -> None:
+        self.is_set = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
 
@@ -109,15 +112,26 @@ class _Running:
         self._reply: Reply | None = None
         self._cancel_asked = False
         self._why = ""  # "timeout", "cancel" or a limit's name once the command was told to end
-        out, out_theirs = os.pipe()
-        err, err_theirs = os.pipe()
-        self._out, self._err = Capture(out, command.output_bytes), Capture(err, command.output_bytes)
-        self._theirs = [out_theirs, err_theirs]
+        self._theirs: list[int] = []
         self._feed: Feed | None = None
-        if command.stdin:
-            stdin, ours = os.pipe()
-            self._feed = Feed(ours, command.stdin)
-            self._theirs.append(stdin)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._drop_theirs)
+            self._out, self._err = (Capture(self._pipe(undo), command.output_bytes) for _ in range(2))
+            if command.stdin:
+                self._feed = Feed(self._pipe(undo, ours=1), command.stdin)
+            undo.pop_all()
+
+    def _pipe(self, undo: contextlib.ExitStack, ours: int = 0) -> int:
+        """A pipe whose end `ours` is returned; the other is to be handed over."""
+        try:
+            ends = os.pipe()
+        except OSError as error:
+            raise CommandNotStarted(
+                f"this process has no descriptors left: {error.strerror}", cure="close files, and try again"
+            ) from error
+        undo.callback(os.close, ends[ours])
+        self._theirs.append(ends[1 - ours])
+        return ends[ours]
 
     def request(self) -> None:
         """Hand the command and the far ends of its pipes to the zygote."""
@@ -134,8 +148,7 @@ class _Running:
         """
         poll = select.poll()
         handlers = self._register(poll, wake)
-        step_s = _WATCH_S if self._command.processes is not None else self._command.timeout_s
-        next_look = time.monotonic() + step_s
+        next_look = time.monotonic() + _LOOK_S
         while self._reply is None:
             now = time.monotonic()
             if now >= deadline:
@@ -148,9 +161,9 @@ class _Running:
             if self._cancel_asked and not self._why:
                 deadline = self._end("cancel", time.monotonic())
             if (now := time.monotonic()) >= next_look:
-                next_look = now + step_s
-                if not self._why and self._too_many():
-                    deadline = self._end("processes", now)
+                next_look = now + _LOOK_S
+                if self._link.is_stopped():
+                    raise ZygoteDied("somebody has stopped the zygote", cure="run the command again")
 
     def _register(self, poll: select.poll, wake: Wake) -> dict[int, Callable[[], bool]]:
         handlers: dict[int, Callable[[], bool]] = {
@@ -186,10 +199,6 @@ class _Running:
         self._link.end_command()
         return now + _GRACE_S
 
-    def _too_many(self) -> bool:
-        most = self._command.processes
-        return most is not None and len(tree.descendants(self._link.warden_pid)) > most + 1  # the zygote is one
-
     def release(self) -> None:
         """Take what is still in the pipes and close our ends."""
         self._drop_theirs()
@@ -213,7 +222,7 @@ class _Running:
             CommandInvalid: a leaf of it, when the command did not start.
         """
         reply = self._reply
-        if reply is None or reply.kind != zygote.DONE:
+        if reply is None or reply.kind != frames.DONE:
             raise _refusal(self._command, reply)
         signal = os.WTERMSIG(reply.number) if os.WIFSIGNALED(reply.number) else None
         status = os.WEXITSTATUS(reply.number) if signal is None else 128 + signal
@@ -228,14 +237,19 @@ class _Running:
             duration_s=duration_s,
             timed_out=self._why == "timeout",
             cancelled=self._why == "cancel",
-            limit=self._why if self._why == "processes" else "",
+            limit=reply.text if reply.text in LIMITS and not self._why else "",
         )
+
+
+def never_started(argv: tuple[str, ...]) -> Completed:
+    """The result of a command that was cancelled before its turn."""
+    return Completed(argv, 130, None, b"", b"", 0, 0, 0.0, timed_out=False, cancelled=True)
 
 
 def _refusal(command: Command, reply: Reply | None) -> CommandInvalid:
     program, code = command.argv[0], 0 if reply is None else reply.number
     said = os.strerror(code)
-    if reply is not None and reply.kind == zygote.NO_DIRECTORY:
+    if reply is not None and reply.kind == frames.NO_DIRECTORY:
         return WorkingDirectoryOutside(f"{command.cwd} cannot be entered: {said}", cure="check that it exists")
     if code == errno.ENOENT:
         return CommandNotFound(f"{program}: not found in what commands may see", cure="install it, or grant its folder")

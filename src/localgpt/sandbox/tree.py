@@ -40,7 +40,7 @@ def descendants(root: int) -> list[int]:
     found = children(root)
     for pid in found:  # grows while it is read
         found += children(pid)
-    return [pid for pid in found if not _is_dead(pid)]
+    return [pid for pid in found if state(pid) not in (b"Z", b"X")]
 
 
 def end_descendants(root: int, kill: Callable[[int, int], object] = os.kill, within_s: float = 10.0) -> list[int]:
@@ -71,9 +71,10 @@ def _signal_all(kill: Callable[[int, int], object], pids: list[int], number: int
             continue
 
 
-def _is_dead(pid: int) -> bool:
+def state(pid: int) -> bytes:
+    """The letter that the kernel shows for a process ("R", "T" for stopped, "Z" for a zombie); "X" when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+            return file.read().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
-        return True
+        return b"X"

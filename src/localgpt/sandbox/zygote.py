@@ -4,8 +4,8 @@ Run as ``python -I -S -E zygote.py CONTROL LIFELINE`` with an empty environment.
 stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or
 the zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
 
-Frames to the zygote: 4 bytes length, then a marshalled value (the runtime is trusted, and is the same interpreter).
-A frame of length zero ends the running command. Frames from it: `REPLY`, then text; `link.Link` parses them.
+`frames` says how the two sides talk. The first message alone, the setup, is marshalled: it comes from the runtime, the
+same interpreter, before anything foreign has run.
 """
 
 # Pathlib would double what the zygote loads, and paths are bytes here.
@@ -24,17 +24,29 @@ import sys
 if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from localgpt.sandbox import kernel, landlock, mounts, probes, tree
+from localgpt.sandbox import kernel, landlock, mounts, selftest, tree, usage
+from localgpt.sandbox.frames import (
+    BROKEN,
+    DONE,
+    LARGEST_REQUEST,
+    LENGTH,
+    NO_DIRECTORY,
+    NO_VIEW,
+    READY,
+    REFUSED,
+    REPLY,
+    Malformed,
+    parse_request,
+)
 
-LENGTH = struct.Struct("!I")
-REPLY = struct.Struct("!ciI")  # kind, number (errno, wait status), length of the text that follows
-READY, DONE, REFUSED, NO_DIRECTORY, BROKEN, NO_VIEW = b"R", b"D", b"N", b"C", b"B", b"V"
-_TICK_MS = 100
 _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
-_MSG_CMSG_CLOEXEC = 0x4000_0000
+_MSG_CMSG_CLOEXEC, _MSG_CTRUNC = 0x4000_0000, 0x8
 _RESERVED_PIDS = 300
 _SCOPED_SINCE = 6  # Landlock ABI
 _CHUNK = 1 << 16
+_SYSV_BYTES = 256 << 20  # shared memory of System V stays when its maker ends: not for long, and not much
+_OOM_SCORE = b"500"  # when the host runs out of memory, commands end before the user's own programs
+_EMFILE = 24
 
 
 def main(control_fd: int, lifeline_fd: int) -> None:
@@ -91,9 +103,7 @@ def _enter_user_and_pid_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     _unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
     for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, line.encode())
-        os.close(fd)
+        _write(f"/proc/self/{name}", line.encode())
 
 
 def _unshare(namespaces: int) -> None:
@@ -111,6 +121,7 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
     code = bytearray(setup["code"])
     for name, offset in setup["slots"]:
         struct.pack_into("=i", code, offset, values[name])
+    _write("/proc/self/oom_score_adj", _OOM_SCORE)
     grants = _enter_view(setup) if setup["namespaces"] else _open_grants(setup)
     _set_limits(setup)
     kernel.drop_capabilities()
@@ -127,7 +138,7 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
         os.close(location)
     ruleset.restrict_self()
     kernel.load_filter(bytes(code))
-    return probes.report(setup, _namespaces())
+    return selftest.report(setup, _namespaces())
 
 
 def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
@@ -141,6 +152,7 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     ]
     if setup["limit_pids"]:
         _limit_pids(setup["processes"])
+    setup["shm_limited"] = _limit_shared_memory()
     # A folder that is a mount point cannot be renamed: what is protected stays where it is.
     mounts.build_root(reads + kept, writes + held, setup["denied"], setup["links"], setup["tmp_bytes"])
     for _, location in kept + held:
@@ -171,9 +183,24 @@ def _limit_pids(processes: int) -> None:
     Numbers below 300 are given out once and never again, so they are skipped.
     """
     for name, value in (("ns_last_pid", _RESERVED_PIDS), ("pid_max", _RESERVED_PIDS + processes)):
-        fd = os.open(f"/proc/sys/kernel/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, b"%d" % value)
+        _write(f"/proc/sys/kernel/{name}", b"%d" % value)
+
+
+def _write(path: str, value: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value)
+    finally:
         os.close(fd)
+
+
+def _limit_shared_memory() -> bool:
+    """Bound System V shared memory of this ipc namespace, if the kernel lets us. What is attached is watched."""
+    try:
+        _write("/proc/sys/kernel/shmall", b"%d" % (_SYSV_BYTES // os.sysconf("SC_PAGESIZE")))
+    except OSError:
+        return False
+    return True
 
 
 def _set_limits(setup: dict) -> None:  # type: ignore[type-arg]
@@ -195,23 +222,27 @@ def _serve(control: _socket.socket, setup: dict) -> None:  # type: ignore[type-a
         payload, fds = _receive(control)
         if not payload:
             continue  # the command that this would have ended was already over
+        try:
+            argv, env, cwd, with_stdin = parse_request(payload)
+        except Malformed:
+            os._exit(1)
         kind = NO_DIRECTORY
         try:
-            argv, env, cwd, with_stdin = marshal.loads(payload)  # noqa: S302 -- from the runtime; commands have no socket
             os.chdir(cwd)
             kind = REFUSED
             pid = _spawn(argv, env, fds, with_stdin=with_stdin)
         except OSError as error:
             _reply(control, kind, error.errno or 0, error.strerror or "")
         else:
-            status = _wait(control, pid, setup)
-            _reply(control, DONE, status, "")
+            _reply(control, DONE, *_wait(control, pid, setup))
         for fd in fds:
             os.close(fd)
 
 
 def _spawn(argv: list[bytes], env: dict[bytes, bytes], fds: list[int], *, with_stdin: bool) -> int:
     """Start a command: `fds` are its standard output, error and perhaps input."""
+    if len(fds) != 2 + with_stdin:
+        raise OSError(_EMFILE, "")
     actions = [(os.POSIX_SPAWN_DUP2, fds[0], 1), (os.POSIX_SPAWN_DUP2, fds[1], 2)]
     if with_stdin:
         actions.append((os.POSIX_SPAWN_DUP2, fds[2], 0))
@@ -234,22 +265,30 @@ def _search(name: bytes, path: bytes) -> bytes:
     raise FileNotFoundError(2, "No such file or directory")
 
 
-def _wait(control: _socket.socket, pid: int, setup: dict) -> int:  # type: ignore[type-arg]
-    """Wait for the command or for the order to end it; return its wait status when nobody of its tree is left."""
+def _wait(control: _socket.socket, pid: int, setup: dict) -> tuple[int, str]:  # type: ignore[type-arg]
+    """Wait for the command, for the order to end it, or for a limit; nobody of its tree is left afterwards.
+
+    Returns its wait status, and the limit that ended it or "".
+    """
     pidfd = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(control, select.POLLIN)
-    status: int | None = None
+    status, limit, watch = None, "", None
     while status is None:
-        for fd, _ in poll.poll(_TICK_MS):
-            if fd == control.fileno() and not _receive(control)[0]:
+        ready = poll.poll(usage.LOOK_MS if watch is None else watch.pause_ms)
+        if any(fd != pidfd for fd, _ in ready) and not _receive(control)[0]:
+            _kill_all(setup)
+            poll.unregister(control)
+        if not ready and not limit:
+            watch = watch or usage.Watch(setup)
+            limit = watch.exceeded()
+            if limit:
                 _kill_all(setup)
-                poll.unregister(control)
         status = _reap(pid)
     os.close(pidfd)
     _end_rest(setup)
-    return status
+    return status, limit
 
 
 def _reap(pid: int) -> int | None:
@@ -299,16 +338,22 @@ def _kill_all(setup: dict) -> None:  # type: ignore[type-arg]
 def _receive(control: _socket.socket) -> tuple[bytes, list[int]]:
     """Receive one frame and the descriptors that came with it; exit at end of file, the sign that the runtime is gone.
 
-    Never reads past the frame: the next one may follow at once.
+    Never reads past the frame: the next one may follow at once. Without room for all descriptors, there are none.
     """
-    data, ancillary, _, _ = control.recvmsg(LENGTH.size, _socket.CMSG_SPACE(3 * 4), _MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = control.recvmsg(LENGTH.size, _socket.CMSG_SPACE(3 * 4), _MSG_CMSG_CLOEXEC)
     fds: list[int] = []
     for _, _, body in ancillary:
         fds += struct.unpack(f"={len(body) // 4}i", body[: len(body) // 4 * 4])
+    if flags & _MSG_CTRUNC:
+        while fds:
+            os.close(fds.pop())
     header = data if len(data) in {0, LENGTH.size} else data + _read(control, LENGTH.size - len(data))
     if not header:
         os._exit(0)
-    return _read(control, LENGTH.unpack(header)[0]), fds
+    (size,) = LENGTH.unpack(header)
+    if size > LARGEST_REQUEST:
+        os._exit(1)
+    return _read(control, size), fds
 
 
 def _read(control: _socket.socket, size: int) -> bytes:

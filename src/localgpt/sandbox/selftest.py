@@ -64,6 +64,7 @@ def report(setup: dict, namespaces: dict[str, str]) -> str:  # type: ignore[type
         _truncate(setup),
         _limits(setup),
         _process_limit(setup),
+        ("shm-limit", setup.get("shm_limited", False), "System V shared memory of the ipc namespace"),
         _proc(setup),
         _descriptors(),
         _works(setup),
