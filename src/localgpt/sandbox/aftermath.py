@@ -80,6 +80,9 @@ class Aftermath:
         self._names = ProtectedNames((*names.held, *names.found))
         self._watch = Watch(tuple(roots), self._matters)
         self._more = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        self._last_parts = frozenset(
+            (*self._names.last_parts, *(fold(place.name) for place in self._more), *repositories.NAMES)
+        )
         self._prevented: frozenset[Place] = frozenset()
         self._copies: dict[Place, _Copy] = {}
 
@@ -91,8 +94,11 @@ class Aftermath:
     def begin(self, prevented: Iterable[str] = ()) -> None:
         """Take in what is there now. `prevented`: absolute paths that commands cannot change anyway."""
         self._prevented = frozenset(place for path in prevented if (place := self._watch.locate(path)) is not None)
-        for place in self._watch.start():
-            self._take_in(place)
+        for folder, names in self._watch.start():
+            everything = self.protected_part(folder) is not None or fold(folder.name) == "hooks"
+            for name in names:
+                if everything or fold(name) in self._last_parts:
+                    self._take_in(folder.below(name))
 
     def close(self) -> None:
         """Stop watching."""
@@ -298,7 +304,8 @@ class _Look:
         place = self._watch.locate(path)
         if place is None or place in self._seen:
             return
-        self._add_to_pending((place, *self._watch.search(place)))
+        inside = (folder.below(name) for folder, names in self._watch.search(place) for name in names)
+        self._add_to_pending((place, *inside))
 
     def _add_to_pending(self, places: Iterable[Place]) -> None:
         fresh = [place for place in places if place not in self._seen]

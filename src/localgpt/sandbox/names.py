@@ -78,11 +78,13 @@ def shipped_file(name: str) -> str:
     raise NotConfined(f"the shipped file {name} is missing", cure="install the program again")
 
 
-@lru_cache(maxsize=8192)
 def fold(name: str) -> str:
     """The spelling under which a careless file system would find the same file."""
-    if name.isascii():
-        return name.casefold()
+    return name.lower() if name.isascii() else _fold(name)
+
+
+@lru_cache(maxsize=8192)
+def _fold(name: str) -> str:
     visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", visible).casefold())
 
@@ -106,9 +108,10 @@ class ProtectedNames:
                     return "/".join(parts[:end])
         return None
 
-    def leads_to_one(self, name: str) -> bool:
-        """Whether a folder called `name` may hold a protected name that begins with it."""
-        return fold(name) in self._by_first
+    @property
+    def last_parts(self) -> frozenset[str]:
+        """The folded last part of each name: what is called otherwise is no protected name, but may lie in one."""
+        return frozenset(name[-1] for names in self._by_first.values() for name in names)
 
 
 def is_executed_later(relative: str, mode: int) -> bool:

@@ -24,6 +24,7 @@ from localgpt.sandbox.names import fold
 _CONFIGS: Final = frozenset({"config", "config.worktree"})
 _POINTERS: Final = frozenset({".git", "commondir"})
 _PARTS: Final = frozenset({"head", "objects", "refs"})
+NAMES: Final = _CONFIGS | _POINTERS | _PARTS | {"hooks"}  #: folded; beside what lies in a folder called hooks
 _OBEYED: Final = ("config", "config.worktree", "commondir", "hooks")
 _GITDIR: Final = "gitdir:"
 
@@ -41,7 +42,7 @@ def may_matter(path: str) -> bool:
     """Whether, by its name, git could obey it when its folder is a repository."""
     parent, _, name = path.rpartition("/")
     name = fold(name)
-    return name in _CONFIGS | _POINTERS | _PARTS | {"hooks"} or fold(parent.rpartition("/")[2]) == "hooks"
+    return name in NAMES or fold(parent.rpartition("/")[2]) == "hooks"
 
 
 def obeyed_now(path: str, folder: int) -> bool:

@@ -80,8 +80,8 @@ class Watch:
         with contextlib.suppress(OSError):  # too many watches of this user's: everything is looked through instead
             self._fd = kernel.call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def start(self) -> Iterator[Place]:
-        """Begin to watch; every place there is now."""
+    def start(self) -> Iterator[tuple[Place, list[str]]]:
+        """Begin to watch; every folder there is now, with the names in it."""
         for root in range(len(self.roots)):
             yield from self.search(Place(root, ""))
 
@@ -153,11 +153,15 @@ class Watch:
             place = place.below(name) if name else place
             found.add(place)
             if mask & _IS_FOLDER and mask & (_CREATE | _MOVED_TO | _ATTRIB) and name:
-                found.update(self.search(place, force=since_ns > 0))
+                for folder, names in self.search(place, force=since_ns > 0):
+                    found.update(map(folder.below, names))
         return found
 
-    def search(self, top: Place, *, force: bool = False) -> Iterator[Place]:
-        """Watch the folder `top` and all that are searched below it; every place in them. `force`: also closed ones."""
+    def search(self, top: Place, *, force: bool = False) -> Iterator[tuple[Place, list[str]]]:
+        """Watch the folder `top` and all that are searched below it: each, with the names in it.
+
+        `force`: also those that a command has closed to their owner.
+        """
         folders, opened, entries = deque([top]), 0, 0
         while folders:
             place, opened = folders.popleft(), opened + 1
@@ -170,14 +174,12 @@ class Watch:
                 if not watched or entries > _ENTRIES or max(opened, len(self._places)) > _FOLDERS:
                     self.complete = False
                     return
-                with os.scandir(folder) as listing:
-                    for entry in listing:
-                        entries += 1
-                        yield (below := place.below(entry.name))
-                        if entry.is_dir(follow_symlinks=False) and _is_searched(below):
-                            folders.append(below)
+                names, below = _listed(folder)
             finally:
                 os.close(folder)
+            entries += len(names)
+            folders.extend(place.below(name) for name in below if _is_searched(place, name))
+            yield place, names
 
     def _add(self, path: str, mask: int, place: Place) -> bool:
         if self._fd < 0:
@@ -209,14 +211,18 @@ class Watch:
 
     def _since(self, since_ns: int) -> set[Place]:
         found = set()
-        for place in self.start():
-            if self._matters(place):
-                found.add(place)
-                continue
-            with contextlib.suppress(OSError):
-                if os.lstat(self.full(place)).st_ctime_ns >= since_ns - _CLOCK_NS:
+        for folder, names in self.start():
+            for place in map(folder.below, names):
+                if self._matters(place) or self._changed_at(place) >= since_ns - _CLOCK_NS:
                     found.add(place)
         return found
+
+    def _changed_at(self, place: Place) -> int:
+        """When the file last changed in any way, by a clock that commands cannot set; 0 when it is gone."""
+        try:
+            return os.lstat(self.full(place)).st_ctime_ns
+        except OSError:
+            return 0
 
     def full(self, place: Place) -> str:
         """The absolute path."""
@@ -228,13 +234,23 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def _is_searched(place: Place) -> bool:
-    name, names = fold(place.name), shipped_names()
-    above = fold(place.folder.name)
-    if above == "node_modules":
+def _listed(folder: int) -> tuple[list[str], list[str]]:
+    """The names in a folder, and which of them are folders."""
+    names, below = [], []
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            names.append(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+    return names, below
+
+
+def _is_searched(parent: Place, child: str) -> bool:
+    name, names = fold(child), shipped_names()
+    if fold(parent.name) == "node_modules":
         return name == ".bin"
     if name == "node_modules":
         return True
     if name in names.not_searched_in_git:
-        return ".git" not in fold(place.path).split("/")
+        return ".git" not in fold(parent.path).split("/")
     return name not in names.not_searched
