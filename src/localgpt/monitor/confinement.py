@@ -19,6 +19,7 @@ from localgpt.monitor.project import Project, check_roots, protected_files, runt
 from localgpt.policy import Places, Scope, make_scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
+from localgpt.sandbox.holds import is_held
 from localgpt.sandbox.toolchains import is_inside
 from localgpt.tools.files import WORKER_ROOT
 
@@ -101,9 +102,11 @@ class Confinement:
         said = []
         if self.exposed:
             said.append(f"this host cannot hide files inside the project: commands can read {_named(self.exposed)}")
-        if self.rung == Rung.B.value and self._plan is not None and self._plan.protected:
-            names = _named(self._plan.protected)
-            said.append(f"this host cannot protect files inside the project: commands can change {names}")
+        if self.rung == Rung.B.value and self._plan is not None and (there := _existing(self._plan.protected)):
+            said.append(
+                "this host cannot protect files inside the project while a command runs: "
+                f"what it changes of {_named(there)} is put back when it has ended"
+            )
         if not self._secrets.complete:
             said.append("this project is too large to be searched whole for secrets: commands can read those far down")
         return tuple(said)
@@ -251,11 +254,13 @@ class Confinement:
     def _identities(self) -> frozenset[tuple[str, int, int]]:
         """What is hidden or protected in the project now: a cover comes off when the host puts another file there."""
         found = set()
-        for path in (*self._denied(), *self._secrets.paths, *self._protected()):
+        protected = self._protected() if self._plan is None else self._plan.protected
+        for path in (*self._denied(), *self._secrets.paths, *protected):
             if any(is_inside(path, root) for root in self.project.roots):
                 with contextlib.suppress(OSError):
                     status = os.lstat(path)
-                    found.add((path, status.st_dev, status.st_ino))
+                    if not is_held(status):
+                        found.add((path, status.st_dev, status.st_ino))
         return frozenset(found)
 
     def _renewed(self, executor: Executor) -> _Outcome:
@@ -298,6 +303,10 @@ class Confinement:
             yield executor
         finally:
             self._running = None
+
+
+def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(path for path in paths if os.path.lexists(path))
 
 
 def _named(paths: tuple[str, ...]) -> str:

@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
 from localgpt.sandbox import landlock, rules, seccomp
+from localgpt.sandbox.aftermath import NOTHING
 from localgpt.sandbox.faults import (
     CommandInvalid,
     ExecutorClosed,
@@ -34,6 +36,7 @@ from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
+from localgpt.sandbox.protection import Protection
 from localgpt.sandbox.running import Command, Completed, Wake, never_started, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
@@ -70,6 +73,7 @@ class Executor:
         self._link: Link | None = None
         self._proof: Proof | None = None
         self._private: PrivateDirectory | None = None
+        self._protection = Protection(plan)
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
@@ -93,12 +97,18 @@ class Executor:
         """The command's own TMPDIR, as commands see it; gone with the executor."""
         return "/tmp" if self._private is None else self._private.path  # noqa: S108 -- a private mount
 
+    @property
+    def looks_everywhere(self) -> bool:
+        """Whether all of the write roots is looked through after a command, or they are too large for that."""
+        return self._protection.complete
+
     def close(self) -> None:
         """End the zygote and all it started, a running command included. Idempotent."""
         self._entered = False
         self.cancel()
         with self._lock:
             self._stop()
+            self._protection.close()
 
     def cancel(self) -> None:
         """End the running command's whole tree, from another thread or a signal handler; without one, do nothing."""
@@ -151,13 +161,17 @@ class Executor:
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
                 output_bytes=limits.output_bytes,
             )
+            self._protection.before_command()
             try:
-                return run_command(link, command, wake)
+                done = run_command(link, command, wake)
             except CommandInvalid:
                 raise
             except BaseException:
                 self._stop()  # whatever it was, nothing that we started goes on
+                self._protection.after_command()
                 raise
+            left = self._protection.after_command()
+            return done if left is NOTHING else replace(done, left=left)
 
     def _checked_cwd(self, cwd: str | None) -> str:
         if cwd is None:
@@ -219,9 +233,12 @@ class Executor:
             unwinding.callback(self._stop)
             if rung is Rung.B:
                 self._private = PrivateDirectory()
+            self._protection.prepare(mounts=rung is Rung.A)
             canaries = Canaries((*self.plan.read_roots, *self.plan.write_roots))
             with contextlib.closing(canaries):
-                self._link = Link(_setup(self.plan, rung, abi, os.fsencode(canaries.file), self.temporary))
+                setup = _setup(self.plan, rung, abi, os.fsencode(canaries.file), self.temporary)
+                self._link = Link(setup | _protected(self._protection))
+                self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
                 heard = canaries.heard()
             unwinding.pop_all()
@@ -242,6 +259,7 @@ class Executor:
         if self._private is not None:
             self._private.close()
             self._private = None
+        self._protection.release()
 
 
 _known_refusal: list[str] = []  # why this host has no rung A, once it said so: it will not change its mind
@@ -301,7 +319,6 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "reads": [os.fsencode(path) for path in plan.read_roots],
         "writes": [os.fsencode(path) for path in plan.write_roots],
         "denied": [os.fsencode(path) for path in plan.denied],
-        "protected": [os.fsencode(path) for path in plan.protected],
         "links": [(os.fsencode(path), os.fsencode(target)) for path, target in plan.links],
         "grants": [] if namespaces else landlock_grants(plan, temporary),
         "limit_pids": by_pids,
@@ -319,6 +336,13 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "canary": canary,
         "tmp": os.fsencode(temporary),
         "cwd": os.fsencode(plan.cwd),
+    }
+
+
+def _protected(protection: Protection) -> dict[str, list[bytes]]:
+    return {
+        "protected": [os.fsencode(path) for path in protection.kept],
+        "covered": [os.fsencode(path) for path in protection.covered],
     }
 
 

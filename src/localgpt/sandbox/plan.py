@@ -5,7 +5,7 @@ that has become one since.
 """
 
 # A plan holds paths as text, which is compared and never touched through an object.
-# ruff: noqa: PTH110, PTH111, PTH114, PTH115, PTH117, PTH118, PTH120
+# ruff: noqa: PTH110, PTH111, PTH112, PTH114, PTH115, PTH117, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from localgpt.sandbox import repositories
 from localgpt.sandbox.faults import MissingRoot, PlanInvalid, RelativeRoot, RootHoldsSecrets, RuntimeInsideWriteRoot
+from localgpt.sandbox.holds import default_protected
 from localgpt.sandbox.toolchains import SECRET_STORES, find_toolchains, is_inside, python_roots, search_path, venv_base
 
 _SYSTEM_ROOTS: Final = (
@@ -72,9 +74,10 @@ class Plan:
     """What one zygote serves. All paths absolute, normalised and free of symbolic links.
 
     `read_roots` may be read and executed, `write_roots` may be changed as well, `denied` lie inside those and must not
-    be reachable, `protected` exist inside write roots and stay as they are (rung A only; their folders cannot be moved
-    away either). `links` are symbolic links of the root directory (``/bin`` to ``usr/bin``): path, target.
-    `hosts` is empty: commands have no network.
+    be reachable, `protected` inside write roots are left as they are, or absent if they are: prevented where a mount
+    can, found and undone after a command elsewhere. `links` are symbolic links of the root directory (``/bin`` to
+    ``usr/bin``): path, target. `caches` are those of the write roots that hold nothing but commands' own: nothing in
+    them is protected. `hosts` is empty: commands have no network.
     """
 
     cwd: str
@@ -86,6 +89,7 @@ class Plan:
     env: tuple[tuple[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
     links: tuple[tuple[str, str], ...] = ()
+    caches: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         roots = (*self.read_roots, *self.write_roots)
@@ -115,7 +119,7 @@ class Plan:
             read: more to read and execute.
             write: more to change.
             denied: paths inside any root that must not be reachable.
-            protected: what must not be changed inside those roots; what is not there, or behind a link, is left out.
+            protected: what must not be changed inside those roots, beyond the shipped names that other programs obey.
             limits: bounds of each command.
             env: variables on top of the clean environment.
             environ: the host's environment, of which HOME, PATH and the locale are looked at.
@@ -191,7 +195,7 @@ def _plan(
         read_roots=reads,
         write_roots=_outermost(writes),
         denied=tuple(dict.fromkeys(hidden)),
-        protected=_existing(protected, writes),
+        protected=_protected(protected, writes),
         env=_environment(environ, tools.env, (*reads, *writes), env),
         limits=limits or Limits(),
         links=tuple(links),
@@ -271,11 +275,12 @@ def _resolve_one(path: str) -> str:
         raise MissingRoot(f"{path}: {error.strerror}", cure="make it, or leave it out") from error
 
 
-def _existing(protected: Iterable[str | os.PathLike[str]], writes: Iterable[str]) -> tuple[str, ...]:
-    """What is there inside a write root, outermost first, without what a symbolic link leads to."""
-    paths = [os.fspath(path) for path in protected]
-    there = [path for path in paths if os.path.lexists(path) and os.path.realpath(path) == path]
-    return _outermost(path for path in there if any(path != root and is_inside(path, root) for root in writes))
+def _protected(asked: Iterable[str | os.PathLike[str]], writes: Iterable[str]) -> tuple[str, ...]:
+    """What lies inside a write root: what was asked for, and what other programs obey by its name."""
+    roots = [root for root in writes if os.path.isdir(root)]
+    shipped = [path for root in roots for path in (*default_protected(root), *repositories.hooks_elsewhere(root))]
+    paths = (os.path.normpath(os.fspath(path)) for path in (*asked, *shipped))
+    return tuple(sorted({path for path in paths if any(path != root and is_inside(path, root) for root in roots)}))
 
 
 def _outermost(paths: Iterable[str]) -> tuple[str, ...]:

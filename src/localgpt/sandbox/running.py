@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from localgpt.sandbox import frames
+from localgpt.sandbox.aftermath import NOTHING, Left
 from localgpt.sandbox.capture import Capture, Feed
 from localgpt.sandbox.faults import (
     CommandInvalid,
@@ -33,7 +34,8 @@ class Completed:
     """How a command ended. Output is what was kept, with a marker when it was cut; the totals count all of it.
 
     `exit_status`: the command's own, 128 + signal when one ended it, 124 when it ran out of time, 130 when it was
-    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none.
+    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none. `left`: what
+    it left in the write roots that other programs would obey or execute.
     """
 
     argv: tuple[str, ...]
@@ -47,6 +49,7 @@ class Completed:
     timed_out: bool
     cancelled: bool = False
     limit: str = ""
+    left: Left = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

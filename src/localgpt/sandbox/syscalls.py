@@ -49,6 +49,8 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "get_kernel_syms": (177, None),
     "getpriority": (140, 141),
     "init_module": (175, 105),
+    "inotify_add_watch": (254, 27),
+    "inotify_init1": (294, 26),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),

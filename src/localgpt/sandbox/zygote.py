@@ -148,13 +148,15 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     writes = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["writes"]]
     kept = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["protected"]]
     held = [
-        (path, kernel.open_beneath_no_symlink(path)) for path in mounts.between(setup["protected"], setup["writes"])
+        (path, kernel.open_beneath_no_symlink(path))
+        for path in mounts.between(setup["protected"] + setup["covered"], setup["writes"])
     ]
     if setup["limit_pids"]:
         _limit_pids(setup["processes"])
     setup["shm_limited"] = _limit_shared_memory()
     # A folder that is a mount point cannot be renamed: what is protected stays where it is.
-    mounts.build_root(reads + kept, writes + held, setup["denied"], setup["links"], setup["tmp_bytes"])
+    covered = setup["denied"] + setup["covered"]
+    mounts.build_root(reads + kept, writes + held, covered, setup["links"], setup["tmp_bytes"])
     for _, location in kept + held:
         os.close(location)
     grants = [(location, landlock.READ_EXECUTE) for _, location in reads]

@@ -1,0 +1,368 @@
+"""What a command left behind that other programs would obey: found after it, put away, and reported.
+
+Mounts hold the protected names at the top of a write root (rung A). Names deeper down, and everything on rung B, can
+only be looked at when nobody of the command's tree is left and before its result is returned: what appeared or changed
+is renamed to `NAME.localgpt-quarantine`, and what was there before is put back. Between the command's act and that
+moment a program of the host could have obeyed it: such names are *detected, not prevented*.
+
+What the user changes between commands is the user's.
+"""
+
+# Paths are text relative to a root, and looked up through a descriptor.
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from localgpt.sandbox import repositories
+from localgpt.sandbox.names import ProtectedNames, fold, is_executed_later, shipped_names
+from localgpt.sandbox.watch import Place, Watch
+
+SUFFIX: Final = ".localgpt-quarantine"
+_COPY_BYTES: Final = 256 << 10
+_COPIES: Final = 4096
+_REPORTED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What was found after a command; absolute paths.
+
+    `put_away`: protected names that it made or changed, each now at its path with `SUFFIX`. `restored`: those of them,
+    and those it removed, that are as they were before. `remaining`: those that could not be put away; whoever starts a
+    program there obeys the command. `executed_later`: other files that it made or changed and that
+    the host is likely to execute.
+    """
+
+    put_away: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
+    executed_later: tuple[str, ...] = ()
+
+
+NOTHING: Final = Left()
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A protected file as it was. `content`: its bytes, a link's target, None when there was too much of it.
+
+    `owner`: user and group. `name`, `folder`: its name, and the inode of its folder: a file that moved with its folder
+    is the same file.
+    """
+
+    mode: int
+    content: bytes | None
+    owner: tuple[int, int]
+    name: str
+    folder: int
+
+
+class Aftermath:
+    """Looks after the write roots of one executor. Not shared between threads."""
+
+    def __init__(self, roots: Iterable[str], protected: Iterable[str] = ()) -> None:
+        """Open the roots; nothing is looked at before `begin`.
+
+        Args:
+            roots: the write roots that are folders.
+            protected: absolute paths beyond the shipped names.
+
+        Raises:
+            OSError: a root cannot be opened.
+        """
+        names = shipped_names()
+        self._names = ProtectedNames((*names.held, *names.found))
+        self._watch = Watch(tuple(roots), self._matters)
+        self._more = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        self._last_parts = frozenset(
+            (*self._names.last_parts, *(fold(place.name) for place in self._more), *repositories.NAMES)
+        )
+        self._prevented: frozenset[Place] = frozenset()
+        self._copies: dict[Place, _Copy] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything in the roots is looked at; False when they are too large."""
+        return self._watch.complete
+
+    def begin(self, prevented: Iterable[str] = ()) -> None:
+        """Take in what is there now. `prevented`: absolute paths that commands cannot change anyway."""
+        self._prevented = frozenset(place for path in prevented if (place := self._watch.locate(path)) is not None)
+        for folder, names in self._watch.start():
+            everything = self.protected_part(folder) is not None or fold(folder.name) == "hooks"
+            for name in names:
+                if everything or fold(name) in self._last_parts:
+                    self._take_in(folder.below(name))
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
+
+    def forget(self) -> None:
+        """Before a command: whatever happened since the last one was not its doing."""
+        for place in self._watch.changed(0):
+            self._copies.pop(place, None)
+            self._take_in(place)
+
+    def look(self, since_ns: int) -> Left:
+        """After a command that started at `since_ns`: put away and put back, and say what."""
+        changed = self._watch.changed(since_ns)
+        if not changed:
+            return NOTHING
+        return _Look(self, changed).judge()
+
+    # --- what is protected ------------------------------------------------------------------------------------------
+
+    def protected_part(self, place: Place) -> Place | None:
+        """The protected name that `place` is, or lies in."""
+        for above in _upwards(place):
+            if above in self._more:
+                return above
+        found = self._names.find(place.path)
+        return None if found is None else Place(place.root, found)
+
+    def is_prevented(self, place: Place) -> bool:
+        return any(above in self._prevented for above in _upwards(place))
+
+    def _matters(self, place: Place) -> bool:
+        return self.protected_part(place) is not None or repositories.may_matter(place.path)
+
+    def _take_in(self, place: Place) -> None:
+        """Remember a protected file as it is now."""
+        if not self._matters(place) or self.is_prevented(place) or len(self._copies) >= _COPIES:
+            return
+        with contextlib.suppress(OSError):
+            folder = self._watch.open_folder(place.folder)
+            try:
+                # What git does not obey now is judged from nothing when a command makes git obey it.
+                obeyed = self.protected_part(place) is not None or repositories.obeyed_now(place.path, folder)
+                copy = _copy(folder, place.name) if obeyed else None
+                if copy is not None:
+                    self._copies[place] = copy
+                    self._watch.follow(place, folder)
+            finally:
+                os.close(folder)
+
+
+class _Look:
+    """One look at what changed."""
+
+    def __init__(self, aftermath: Aftermath, changed: set[Place]) -> None:
+        self._of = aftermath
+        self._watch = aftermath._watch
+        self._copies = aftermath._copies
+        self._pending = sorted(changed)
+        self._seen = set(changed)
+        self._put_away: list[Place] = []
+        self._restored: list[Place] = []
+        self._remaining: list[Place] = []
+        self._later: list[Place] = []
+
+    def judge(self) -> Left:
+        for place in self._pending:  # grows while it is read
+            if any(above in self._put_away for above in _upwards(place)):
+                continue
+            try:
+                self._judge_one(place)
+            except OSError:
+                self._remaining += [place] if self._of.protected_part(place) is not None else []
+        found = (self._put_away, self._restored, self._remaining, self._later)
+        return Left(*(tuple(map(self._watch.full, places)) for places in found))
+
+    def _judge_one(self, place: Place) -> None:
+        try:
+            folder = self._watch.force_open(place.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            folder = self._folder_again(place)
+            if folder < 0:
+                self._copies.pop(place, None)
+                return
+        try:
+            status = _status(folder, place.name)
+            if status is None:
+                self._add_to_pending(each for each in self._copies if place in _upwards(each))
+            part = self._of.protected_part(place)
+            if self._of.is_prevented(place):
+                return
+            if part is not None or repositories.may_matter(place.path):
+                self._judge_protected(folder, place, part, status)
+            if (
+                part is None
+                and status is not None
+                and stat.S_ISREG(status.st_mode)
+                and ".git" not in place.path.split("/")
+            ):
+                self._report(place, status.st_mode)
+        finally:
+            os.close(folder)
+
+    def _folder_again(self, place: Place) -> int:
+        """The folder of a protected file, made again if it was removed as a whole; -1 if it went with what is above."""
+        known, part = place in self._copies, self._of.protected_part(place)
+        if not known or part is None or part == place:
+            return -1
+        try:
+            at = self._watch.force_open(part.folder)
+        except OSError:
+            return -1
+        for name in place.folder.path[len(part.folder.path) :].strip("/").split("/"):
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=at)
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
+
+    def _report(self, place: Place, mode: int) -> None:
+        gone = place in self._put_away or place in self._restored
+        if not gone and len(self._later) < _REPORTED and is_executed_later(place.path, mode):
+            self._later.append(place)
+
+    def _judge_protected(self, folder: int, place: Place, part: Place | None, status: os.stat_result | None) -> None:
+        known = self._copies.get(place)
+        if status is None:
+            if known is not None:
+                self._restore(folder, place, known)
+            return
+        now = _copy(folder, place.name)
+        if part is None:
+            self._judge_git(folder, place, known, now)
+        elif now is None:
+            if known is not None or not stat.S_ISDIR(status.st_mode):  # a pipe: whoever opens it waits
+                self._put_away_one(folder, place, known)
+        elif not self._same(known, now):
+            self._put_away_part(folder, place, part, known)
+        else:
+            self._copies[place] = now
+
+    def _same(self, known: _Copy | None, now: _Copy) -> bool:
+        if known is not None:
+            return (known.mode, known.content) == (now.mode, now.content)
+        return now.content is not None and now in self._copies.values()  # it moved with its folder
+
+    def _put_away_part(self, folder: int, place: Place, part: Place, known: _Copy | None) -> None:
+        """The whole protected folder when all of it is new, otherwise one file."""
+        before = any(
+            part == each or each.path.startswith(part.path + "/") for each in self._copies if each.root == part.root
+        )
+        if part == place or before:
+            self._put_away_one(folder, place, known)
+            return
+        above = self._watch.force_open(part.folder)
+        try:
+            self._put_away_one(above, part, None)
+        finally:
+            os.close(above)
+
+    def _put_away_one(self, folder: int, place: Place, known: _Copy | None) -> None:
+        os.rename(place.name, _free_name(folder, place.name), src_dir_fd=folder, dst_dir_fd=folder)
+        self._put_away.append(place)
+        if known is not None:
+            self._restore(folder, place, known)
+
+    def _restore(self, folder: int, place: Place, known: _Copy) -> None:
+        if known.content is None:
+            return
+        temporary = f".localgpt-{os.urandom(8).hex()}"
+        if stat.S_ISLNK(known.mode):
+            os.symlink(known.content, temporary, dir_fd=folder)
+        else:
+            _write(folder, temporary, known)
+        os.replace(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+        self._restored.append(place)
+        self._watch.follow(place, folder)
+
+    # --- git --------------------------------------------------------------------------------------------------------
+
+    def _judge_git(self, folder: int, place: Place, known: _Copy | None, now: _Copy | None) -> None:
+        """One place that may be of a repository: every file of it that git obeys is looked at, or only this one."""
+        if now is not None and known is not None and (now.mode, now.content) == (known.mode, known.content):
+            return
+        verdict = repositories.judge(
+            self._watch.full(place), folder, place.name, None if now is None else (now.mode, now.content),
+            None if known is None else known.content,
+        )  # fmt: skip
+        for path in verdict.look_at:
+            self._follow_up(path)
+        outside = bool(verdict.leads_to) and self._watch.locate(verdict.leads_to) is None
+        if (verdict.harmless and not outside) or (now is not None and self._same(known, now)):
+            if now is not None and repositories.obeyed_now(place.path, folder):
+                self._copies[place] = now
+        else:
+            self._put_away_one(folder, place, known)
+
+    def _follow_up(self, path: str) -> None:
+        """Look at a place that another one leads to, and watch its folder from now on."""
+        place = self._watch.locate(path)
+        if place is None or place in self._seen:
+            return
+        inside = (folder.below(name) for folder, names in self._watch.search(place) for name in names)
+        self._add_to_pending((place, *inside))
+
+    def _add_to_pending(self, places: Iterable[Place]) -> None:
+        fresh = [place for place in places if place not in self._seen]
+        self._seen.update(fresh)
+        self._pending += fresh
+
+
+def _upwards(place: Place) -> Iterator[Place]:
+    """`place` and every folder above it, up to the root."""
+    yield place
+    while place.path:
+        place = place.folder
+        yield place
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _copy(folder: int, name: str) -> _Copy | None:
+    """A file or link as it is; None for anything else, and for what is not there."""
+    status = _status(folder, name)
+    if status is None:
+        return None
+    inode = os.fstat(folder).st_ino
+    content = None
+    if stat.S_ISLNK(status.st_mode):
+        content = os.fsencode(os.readlink(name, dir_fd=folder))
+    elif not stat.S_ISREG(status.st_mode):
+        return None
+    elif status.st_size <= _COPY_BYTES:
+        content = repositories.read_file(folder, name, _COPY_BYTES)
+    return _Copy(status.st_mode, content, (status.st_uid, status.st_gid), name, inode)
+
+
+def _write(folder: int, name: str, known: _Copy) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
+        file.write(known.content or b"")
+        with contextlib.suppress(OSError):  # only root gives files away
+            os.fchown(file.fileno(), *known.owner)
+        os.fchmod(file.fileno(), stat.S_IMODE(known.mode))
+
+
+def _free_name(folder: int, name: str) -> str:
+    """A name for what is put away, not in use in `folder`."""
+    stem = os.fsdecode(os.fsencode(name)[: 255 - len(SUFFIX) - 8])
+    for number in range(1, 10_000):
+        free = stem + SUFFIX + ("" if number == 1 else f"-{number}")
+        if _status(folder, free) is None:
+            return free
+    return f"{stem[:64]}{SUFFIX}-{os.urandom(8).hex()}"
+
+
+def is_put_away(name: str) -> bool:
+    """Whether a name is one that was given to something put away."""
+    return SUFFIX in fold(name)

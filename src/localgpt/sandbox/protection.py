@@ -1,0 +1,81 @@
+"""The protected names of one executor: held by mounts where that can be, looked after by hand where it cannot."""
+
+# Paths are text here.
+# ruff: noqa: PTH112
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from localgpt.sandbox.aftermath import NOTHING, Aftermath, Left
+from localgpt.sandbox.holds import Holds, standing
+from localgpt.sandbox.plan import Plan
+
+
+class Protection:
+    """Prepared before a zygote starts, begun while it does, asked around every command. Not shared between threads."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._roots = tuple(root for root in plan.write_roots if root not in plan.caches and os.path.isdir(root))
+        self._holds: Holds | None = None
+        self._aftermath: Aftermath | None = None
+        self._since_ns = 0
+        #: Paths to mount read-only, and symbolic links to cover, in the view of the zygote that is to start.
+        self.kept: tuple[str, ...] = ()
+        self.covered: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the write roots is looked through after commands; False when they are too large for it."""
+        return self._aftermath is None or self._aftermath.complete
+
+    def prepare(self, *, mounts: bool) -> None:
+        """Find out what is there, and make what mounts need; without them there is nothing to make."""
+        self.release()
+        if not mounts or not self._roots:
+            return
+        found = standing(self._plan.protected, self._roots)
+        self._holds = Holds(found.absent)
+        self.kept = tuple(sorted((*found.kept, *self._holds.paths)))
+        self.covered = found.links
+
+    def begin(self) -> None:
+        """Look through the write roots, once.
+
+        Raises:
+            OSError: a root is not there any more.
+        """
+        if not self._roots:
+            return
+        if self._aftermath is not None:
+            self._aftermath.close()
+        self._aftermath = Aftermath(self._roots, self._plan.protected)
+        self._aftermath.begin((*self.kept, *self.covered))
+
+    def release(self) -> None:
+        """Remove what mounts needed; the zygote has ended."""
+        if self._holds is not None:
+            self._holds.close()
+            self._holds = None
+        self.kept, self.covered = (), ()
+
+    def before_command(self) -> None:
+        """Take what happened meanwhile for the user's doing."""
+        if self._aftermath is not None:
+            self._since_ns = time.time_ns()
+            self._aftermath.forget()
+
+    def after_command(self) -> Left:
+        """Put away what the command left; nobody of its tree is left."""
+        return NOTHING if self._aftermath is None else self._aftermath.look(self._since_ns)
+
+    def close(self) -> None:
+        """Stop looking. Idempotent."""
+        self.release()
+        if self._aftermath is not None:
+            with contextlib.suppress(OSError):
+                self._aftermath.close()
+            self._aftermath = None
