@@ -34,8 +34,8 @@ class Completed:
     """How a command ended. Output is what was kept, with a marker when it was cut; the totals count all of it.
 
     `exit_status`: the command's own, 128 + signal when one ended it, 124 when it ran out of time, 130 when it was
-    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none. `left`: what
-    it left in the write roots that other programs would obey or execute.
+    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none.
+    `left`: what it left in the write roots that other programs would obey or execute.
     """
 
     argv: tuple[str, ...]
