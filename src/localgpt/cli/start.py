@@ -133,13 +133,13 @@ def weights_of(state: State, ref: ModelRef, progress: Callable[[int, int], None]
 
 def _sign_starter(state: State, front: Front) -> None:
     """Offer to sign the policy that this very start has written: a first conversation runs under a signed one."""
-    from localgpt.cli.sign import log_signature
+    from localgpt.cli.signing import log_signature
     from localgpt.cli.trust import open_store
     from localgpt.crypto import sha256_hex
     from localgpt.policy.starter import starter_document
 
     store, digest = open_store(state), sha256_hex(starter_document())
-    if front.sign(store.document_path, digest):
+    if store.public_key is None and front.sign(store.document_path, digest):  # a private key is read by `sign` alone
         manifest = store.sign(shown_digest=digest)  # refused when another text stands there by now
         log_signature(state, manifest, str(store.document_path))
 

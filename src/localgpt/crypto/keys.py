@@ -90,6 +90,10 @@ class DeviceKey:
         """HMAC under the raw key: only to *verify* version-1 manifests of the Rust LocalGPT, never to sign."""
         return hmac_sha256(self._secret, message)
 
+    def reveal_for_backup(self) -> bytes:
+        """The secret itself: for a sealed backup, and for the key's own file."""
+        return self._secret
+
     def __reduce__(self) -> str:
         raise TypeError("a device key is never serialised")
 
@@ -121,6 +125,50 @@ def create_device_key(path: Path) -> DeviceKey:
     finally:
         os.close(descriptor)
     return DeviceKey(key)
+
+
+def retired_path(path: Path, key_id: str) -> Path:
+    """Where a key that signs no more is kept, so that what it wrote can still be read."""
+    return path.with_name(f"{path.name}.{key_id}")
+
+
+def replace_device_key(path: Path, new: DeviceKey) -> Path | None:
+    """Put `new` in the place of the key at `path`; the old one stays beside it. Gives its place, None without one.
+
+    A crash leaves the old key or the new one at `path`, and never neither.
+
+    Raises:
+        KeyUnwritable, KeyUnreadable, KeyPermissions, KeyWrongLength
+    """
+    retired: Path | None = None
+    try:
+        old = load_device_key(path)
+    except KeyMissing:
+        pass
+    else:
+        retired = retired_path(path, old.key_id)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            _write_durably(descriptor, new.reveal_for_backup())
+        finally:
+            os.close(descriptor)
+        if retired is not None and not retired.exists():
+            os.link(path, retired)
+            _sync_directory(path.parent)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    return retired
+
+
+def new_device_key() -> DeviceKey:
+    """A key of 32 random bytes that lies nowhere yet."""
+    return DeviceKey(secrets.token_bytes(KEY_BYTES))
 
 
 def load_device_key(path: Path) -> DeviceKey:

@@ -15,8 +15,9 @@ from localgpt import canon
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
+from localgpt.monitor.places import session_scope
 from localgpt.monitor.project import Project, check_roots, protected_files, runtime_places, secret_files
-from localgpt.policy import Places, Scope, make_scope
+from localgpt.policy import Scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.sandbox.holds import is_held
@@ -213,21 +214,7 @@ class Confinement:
         return [*self.scope.protected, *protected_files(self.project.roots)]
 
     def _make_scope(self) -> Scope:
-        own = [*runtime_places(self._paths)]
-        places = Places(
-            home=str(self._paths.home),
-            workspace=str(self._paths.workspace),
-            private=(str(self._paths.device_key), str(self._paths.audit_dir)),
-            own=tuple(str(place) for place in own if place != Path("/usr")),
-        )
-        extra = (*map(str, self.project.extra), *self._settings.write) if self.project.trusted else ()
-        return make_scope(
-            places,
-            str(self.project.path),
-            trusted=self.project.trusted,
-            extra_write_roots=extra,
-            resolve=os.path.realpath,
-        )
+        return session_scope(self.project, self._settings, self._paths)
 
     # --- starting -----------------------------------------------------------------------------------------------
 

@@ -17,9 +17,17 @@ from localgpt.errors import PolicyError
 from localgpt.policy.builtin import builtin_policy
 from localgpt.policy.decide import decide_all
 from localgpt.policy.document import Document, parse_document
-from localgpt.policy.errors import DocumentError, ManifestCorrupted, PolicyRollback, SignerChanged, TamperError
+from localgpt.policy.errors import (
+    BuiltinBroken,
+    DocumentError,
+    ManifestCorrupted,
+    PolicyRollback,
+    SignerChanged,
+    TamperError,
+)
+from localgpt.policy.extends import shipped_rules
 from localgpt.policy.manifest import Manifest, parse_manifest
-from localgpt.policy.model import Decision, Flow, Policy, Request
+from localgpt.policy.model import Decision, Flow, Policy, Request, Rule
 from localgpt.policy.noted import NOTE_VERSION, parse_policy_note, verify_note
 from localgpt.policy.state import Pin
 
@@ -101,14 +109,25 @@ def check_document(
     if parsed is None:
         detail = f"the signature is right, but this version cannot use the text: {unusable}"
         return Status(PolicyState.UNSIGNED, None, "", digest, detail, problem=unusable)
-    return replace(status, policy=policy_of(parsed, builtin), prose=parsed.prose)
+    try:
+        return replace(status, policy=policy_of(parsed, builtin), prose=parsed.prose)
+    except BuiltinBroken as error:
+        return Status(PolicyState.UNSIGNED, None, "", digest, error.message, problem=error)
 
 
 def policy_of(document: Document, builtin: Policy | None = None) -> Policy:
-    """The rules of one parsed document on top of the built-in ones."""
+    """The rules of one parsed document, and of the policy that it extends, on top of the built-in ones.
+
+    Raises:
+        BuiltinBroken: the policy that it extends is missing or damaged.
+    """
     base = builtin or builtin_policy()
-    named: canon.Json = {"builtin": base.digest, "document": document.digest}
-    return replace(base, rules=document.rules, digest=sha256_hex(b"localgpt.policy.rules/v1\x00" + canon.encode(named)))
+    named: dict[str, canon.Json] = {"builtin": base.digest, "document": document.digest}
+    extended: tuple[Rule, ...] = ()
+    if document.extends:
+        extended, named["extends"] = shipped_rules(document.extends)
+    digest = sha256_hex(b"localgpt.policy.rules/v1\x00" + canon.encode(named))
+    return replace(base, rules=(*extended, *document.rules), digest=digest)
 
 
 def locked_policy(builtin: Policy | None = None) -> Policy:

@@ -73,10 +73,10 @@ def match(words: tuple[str, ...], command: Command) -> Match:
 
 
 def _has_rest(words: tuple[str, ...], rest: Command) -> bool:
-    letters = {c for word in rest if word is not None and _is_cluster(word) for c in word[1:]}
+    letters = {c for word in rest if word is not None and is_cluster(word) for c in word[1:]}
     position = 0
     for word in words:
-        if _is_cluster(word):
+        if is_cluster(word):
             if not letters.issuperset(word[1:]):
                 return False
             continue
@@ -90,7 +90,7 @@ def _same_word(wanted: str, word: str | None) -> bool:
     return word is not None and (word == wanted or (wanted.startswith("--") and word.startswith(wanted + "=")))
 
 
-def _is_cluster(word: str) -> bool:
+def is_cluster(word: str) -> bool:
     return len(word) > 1 and word[0] == "-" and word[1:].isalpha()
 
 

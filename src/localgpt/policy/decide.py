@@ -263,3 +263,16 @@ def _model_code(flow: Flow, effect: CallModel) -> Code:
     if flow.secret:
         return Code.MODEL_CLEARANCE
     return Code.MODEL_HOSTED_CONFIRMED if effect.confirmed else Code.MODEL_HOSTED
+
+
+# --- for explanations -------------------------------------------------------------------------------------------
+
+
+def match_rule(rule: Rule, request: Request, effect: Effect, commands: Commands | None) -> Match:
+    """Whether `rule` speaks of `effect`. `commands`: of a `Run`, see `simple_commands`."""
+    return _match(rule, request, effect, commands)
+
+
+def builtin_decision(policy: Policy, flow: Flow, request: Request, effect: Effect) -> Decision:
+    """What the built-in table alone gives."""
+    return _builtin(policy, _code(policy.table, flow, request.scope, effect), describe(effect))

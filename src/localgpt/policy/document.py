@@ -12,6 +12,7 @@ import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 from localgpt.crypto import sha256_hex
@@ -24,12 +25,15 @@ from localgpt.policy.errors import (
     Position,
     ProseTooLong,
     TomlSyntax,
+    UnknownPolicy,
 )
 from localgpt.policy.model import Rule
 from localgpt.policy.rules import Locator, read_rules
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024
 MAX_PROSE_CHARS: Final = 4096
+#: The shipped policies that a document may extend.
+POLICY_NAMES: Final = ("assistant", "strict", "coding", "offline", "read-only")
 
 _OPENING: Final = "```toml policy"
 _CLOSING: Final = "```"
@@ -43,11 +47,12 @@ _DUPLICATE: Final = re.compile(r"Cannot (overwrite a value|declare .* twice|muta
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed document. `digest`: hex SHA-256 of its exact bytes."""
+    """A parsed document. `digest`: hex SHA-256 of its exact bytes; `extends`: a shipped policy's name, or ""."""
 
     prose: str
     rules: tuple[Rule, ...]
     digest: str
+    extends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ def parse_document(data: bytes) -> Document:
             f"the prose has {len(prose)} characters; at most {MAX_PROSE_CHARS} go to the model, and none are cut",
             cure="shorten it, or move rules into a policy block, which the model does not pay for",
         )
-    rules = tuple(rule for block in blocks for rule in _read_block(block))
-    return Document(prose, rules, sha256_hex(data))
+    read = [_read_block(block) for block in blocks]
+    return Document(prose, tuple(rule for _, rules in read for rule in rules), sha256_hex(data), _extends(read, blocks))
 
 
 def _decode(data: bytes) -> str:
@@ -151,14 +156,28 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def _read_block(block: _Block) -> tuple[Rule, ...]:
+def _read_block(block: _Block) -> tuple[str, tuple[Rule, ...]]:
+    """What the block extends, and its rules."""
     try:
         tree: dict[str, Any] = tomllib.loads(block.text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), block) from error
     except RecursionError as error:
         raise TomlSyntax("nested too deeply", Position(block.line, 1)) from error
-    return read_rules(tree, Locator(block.text, block.line))
+    where = Locator(block.text, block.line)
+    name = tree.pop("extends", None)
+    if name is not None and name not in POLICY_NAMES:
+        near = get_close_matches(str(name), POLICY_NAMES, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(POLICY_NAMES)}"
+        raise UnknownPolicy(f"{name!r} is no shipped policy", where.top("extends"), cure=cure)
+    return name or "", read_rules(tree, where)
+
+
+def _extends(read: list[tuple[str, tuple[Rule, ...]]], blocks: list[_Block]) -> str:
+    named = [(name, block) for (name, _), block in zip(read, blocks, strict=True) if name]
+    if len(named) > 1:
+        raise UnknownPolicy("a document extends one policy", Locator(named[1][1].text, named[1][1].line).top("extends"))
+    return named[0][0] if named else ""
 
 
 def _syntax_error(message: str, block: _Block) -> TomlSyntax | DuplicateKey:

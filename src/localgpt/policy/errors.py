@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localgpt.errors import PolicyError
+from localgpt.errors import ExitStatus, PolicyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,12 @@ class RuleShape(DocumentError):  # noqa: N818 -- named after the condition
     """A rule with no subject, with two, or with a key that belongs to another verdict."""
 
     code = "policy.rule-shape"
+
+
+class UnknownPolicy(DocumentError):  # noqa: N818 -- named after the condition
+    """`extends` names no shipped policy, stands twice, or is no name."""
+
+    code = "policy.unknown-policy"
 
 
 class ManifestCorrupted(PolicyError):  # noqa: N818 -- named after the condition
@@ -182,3 +188,16 @@ class BuiltinBroken(PolicyError):  # noqa: N818 -- named after the condition
     """The shipped rules are missing or damaged: the installation is broken."""
 
     code = "policy.builtin-broken"
+
+
+class GrantRefused(PolicyError):  # noqa: N818 -- named after the condition
+    """A grant that cannot be spelled exactly, or may not be given here."""
+
+    code = "policy.grant-refused"
+
+
+class CasesMalformed(PolicyError):  # noqa: N818 -- named after the condition
+    """A table of cases that is not one."""
+
+    code = "policy.cases-malformed"
+    exit_status = ExitStatus.USAGE

@@ -101,6 +101,26 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def try_exclusive(directory: Path) -> Iterator[bool]:
+    """As `exclusive`, but without waiting: False when somebody else holds it.
+
+    Raises:
+        OSError
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
 def stamp(path: Path) -> Stamp:
     """What changes when a file is edited or replaced; None when there is none."""
     try:

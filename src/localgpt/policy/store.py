@@ -7,6 +7,7 @@ Writing is atomic, and in an order in which a crash never looks like an attack: 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,9 +27,11 @@ from localgpt.policy.check import (
     rolled_back,
 )
 from localgpt.policy.document import MAX_DOCUMENT_BYTES, parse_document
+from localgpt.policy.emit import emit_grant, with_grant
 from localgpt.policy.errors import (
     ChangedWhileReading,
     DocumentUnreadable,
+    GrantRefused,
     NothingToSign,
     SignerChanged,
     SigningFailed,
@@ -36,6 +39,7 @@ from localgpt.policy.errors import (
 from localgpt.policy.files import Read, exclusive, read_once, write_atomically
 from localgpt.policy.manifest import MAX_MANIFEST_BYTES, Manifest, sign_manifest
 from localgpt.policy.memory import Memory, StateFiles
+from localgpt.policy.model import Rule
 from localgpt.policy.noted import parse_policy_note, read_public_key, sign_as_note
 from localgpt.policy.state import Pin, Snapshot
 
@@ -179,6 +183,44 @@ class PolicyStore:
             where = error.filename or self._workspace
             message = f"cannot write {where}: {error.strerror}"
             raise SigningFailed(message, cure="free space, or make the directory writable") from error
+
+    def grant(self, rule: Rule, *, shown: str, by: str = "grant", secret: NoteSecret | None = None) -> Manifest:
+        """Add one allow rule to the document and sign it. `shown`: the line that the user saw and agreed to.
+
+        Raises:
+            GrantRefused: the policy is not valid as it stands, or the rule cannot be granted exactly.
+            ChangedWhileReading: `shown` is not what would be written.
+            And what `sign` raises.
+        """
+        state, before = self.load().state, self.document()
+        if state is not PolicyState.VALID:
+            raise GrantRefused(f"the policy is {state.value}", cure="read it, then run `localgpt sign`")
+        self._check_secret(secret)
+        if emit_grant(rule) != shown:
+            raise ChangedWhileReading("the grant is not the one that was shown", cure="look at it again")
+        after = with_grant(before, rule)
+        self.replace_document(before, after)
+        return self.sign(by, shown_digest=sha256_hex(after), secret=secret)
+
+    def replace_document(self, before: bytes, after: bytes) -> None:
+        """Write the document anew, if it is still `before` (or still missing). It is not signed by that.
+
+        Raises:
+            ChangedWhileReading: it is not `before` any more.
+            SigningFailed: it cannot be written.
+        """
+        file = read_once(self.document_path, MAX_DOCUMENT_BYTES)
+        if file.error or (file.data is not None and file.data != before):
+            raise ChangedWhileReading(f"{file.path} changed meanwhile", cure="look at it, and begin again")
+        try:
+            mode = stat.S_IMODE(file.path.stat().st_mode) if file.exists else 0o644
+            write_atomically(Path(os.path.realpath(file.path)), after, mode)
+        except OSError as error:
+            raise SigningFailed(f"cannot write {file.path}: {error.strerror}", cure="make it writable") from error
+
+    def last_sequence(self) -> int:
+        """The highest number that was given here, as far as anything authentic tells; 0 for none."""
+        return 0 if self._key is None else self._highest_sequence(self._key)
 
     def _check_secret(self, secret: NoteSecret | None) -> None:
         if self._public is None and secret is not None:

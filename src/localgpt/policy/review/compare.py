@@ -1,0 +1,98 @@
+"""What a new policy allows that the old one did not. Sound: what is not listed was not loosened.
+
+A rule that raised and is gone, an allow that is new, and a built-in line that became weaker are listed, unless another
+rule provably does the same. Where a concrete request shows the difference it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Final
+
+from localgpt.policy.decide import decide
+from localgpt.policy.model import Flow, Policy, Request, Rule, Table, Verdict, strictness
+from localgpt.policy.review.cover import covers
+from localgpt.policy.review.witness import FLOWS, requests_of
+from localgpt.policy.sentences import describe
+
+#: Lists of the built-in table of which more entries mean less strictness; more of the others mean more.
+_OPENING_LISTS: Final = frozenset({"not_secret_names"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `what`: a sentence. `line`: in the new document, or for a rule that is gone in the old one.
+
+    `example`: a request with the old verdict and the new one, "" when none was found among the tried ones.
+    """
+
+    what: str
+    line: int = 0
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`looser`: what may be allowed now and was not; `stricter`: the reverse."""
+
+    looser: tuple[Change, ...]
+    stricter: tuple[Change, ...]
+
+
+def compare(old: Policy, new: Policy) -> Comparison:
+    """Compare two policies, whatever the sessions and contexts in which they will decide."""
+    return Comparison(tuple(_loosened(old, new)), tuple(_loosened(new, old)))
+
+
+def _loosened(old: Policy, new: Policy) -> Iterator[Change]:
+    """What `new` may allow that `old` does not."""
+    if old.locked and not new.locked:
+        yield Change("everything but reading was refused, and is not any more")
+    for rule in old.rules:
+        if rule.verdict is not Verdict.ALLOW and not any(_at_least(other, rule) for other in new.rules):
+            yield Change(f"{_spelled(rule)} is gone", rule.line, _example(rule, old, new))
+    for rule in new.rules:
+        if rule.verdict is Verdict.ALLOW and not any(
+            other.verdict is Verdict.ALLOW and covers(other, rule) for other in old.rules
+        ):
+            yield Change(f"{_spelled(rule)} is new", rule.line, _example(rule, old, new))
+    yield from _weaker_table(old.table, new.table)
+
+
+def _at_least(other: Rule, rule: Rule) -> bool:
+    return strictness(other.verdict) >= strictness(rule.verdict) and covers(other, rule)
+
+
+def _weaker_table(old: Table, new: Table) -> Iterator[Change]:
+    for code, before in old.verdicts:
+        after = new.verdict(code)
+        if strictness(after) < strictness(before):
+            yield Change(f"built in: {code.value} was {before}, and is {after}")
+    for name in (field.name for field in fields(Table) if field.name != "verdicts"):
+        before_names, after_names = set(getattr(old, name)), set(getattr(new, name))
+        lost = after_names - before_names if name in _OPENING_LISTS else before_names - after_names
+        if lost:
+            yield Change(f"built in: {name.replace('_', ' ')} no longer protects {', '.join(sorted(lost))}")
+
+
+def _example(rule: Rule, old: Policy, new: Policy) -> str:
+    for flow in FLOWS:
+        for request in requests_of(rule):
+            before, after = decide(old, flow, request), decide(new, flow, request)
+            if strictness(after.verdict) < strictness(before.verdict):
+                return (
+                    f"{_shown(request, flow)}: {before.verdict} ({before.code}) becomes {after.verdict} ({after.code})"
+                )
+    return ""
+
+
+def _shown(request: Request, flow: Flow) -> str:
+    what = " and ".join(describe(effect) for effect in request.effects)
+    kind = type(request.effects[0]).__name__.removesuffix("Path").lower() if request.effects else "call"
+    return f"{kind} {what}{' after a stranger’s text' if flow.tainted else ''}"
+
+
+def _spelled(rule: Rule) -> str:
+    tainted = " (also after a stranger's text)" if rule.even_when_tainted else ""
+    return f"{rule.verdict} {rule.subject} {', '.join(map(repr, rule.patterns))}{tainted}"
