@@ -16,6 +16,7 @@ import pytest
 
 from localgpt.errors import SandboxError
 from localgpt.sandbox import Completed, Executor, Limits, Plan, Rung, faults, tree
+from localgpt.sandbox.proof import REQUIRED
 from tests.sandbox.world import PYTHON, executor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux")
@@ -491,7 +492,7 @@ def test_the_proof_names_its_rung(running: Executor, rung: Rung) -> None:
     proof = running.proof
     assert proof.rung is rung
     assert proof.holds("landlock")
-    assert proof.holds("filters")
+    assert all(proof.holds(name) for name in REQUIRED[rung])
     assert proof.holds("canary-file")
     assert proof.holds("metadata") is (rung is Rung.A)
     assert bool(proof.why_not_higher) is (rung is Rung.B)

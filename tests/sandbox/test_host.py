@@ -76,7 +76,7 @@ def test_a_broken_restriction_is_noticed() -> None:
 def test_a_filter_that_is_not_there_is_noticed() -> None:
     rung, reason, _, _ = lacking("seccomp", 0)
     assert rung is None
-    assert "filters" in reason
+    assert "filter-mounts" in reason
 
 
 def test_what_was_not_reported_counts_as_failed() -> None:

@@ -201,11 +201,12 @@ def test_no_descriptors_is_no_reason_for_a_lower_rung(project: Path) -> None:
     executor(Plan.read_only(project), Rung.A)
     idle = Executor(Plan.read_only(project))
     held = len([*Path("/proc/self/fd").iterdir()])
+    children = set(tree.children(os.getpid()))
     for free in (0, 1, 2, 4, 6, 7):
         with contextlib.suppress(faults.NotConfined), full(free), idle:
             assert idle.proof.rung is Rung.A
     assert len([*Path("/proc/self/fd").iterdir()]) == held
-    assert tree.children(os.getpid()) == []
+    assert set(tree.children(os.getpid())) <= children
 
 
 def test_a_zygote_stopped_while_idle_is_replaced_in_seconds(limited: Executor) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from localgpt.sandbox import frames, tree, zygote
+from localgpt.sandbox import messages, tree, zygote
 from localgpt.sandbox.faults import CommandNotStarted, NotConfined, ZygoteDied
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.proof import Mechanism
@@ -92,9 +92,9 @@ class Link:
             reply = self.receive()
         except (ZygoteDied, TimeoutError) as error:
             raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
-        if reply.kind == frames.NO_VIEW:
+        if reply.kind == messages.NO_VIEW:
             raise ViewRefused(reply.number, reply.text)
-        if reply.kind != frames.READY:
+        if reply.kind != messages.READY:
             raise OSError(reply.number, reply.text)
         return tuple(parse_report(reply.text))
 
@@ -115,8 +115,8 @@ class Link:
             CommandNotStarted: it is longer than any kernel takes.
             ZygoteDied: nobody is there.
         """
-        body = frames.encode_request(argv, env, cwd, with_stdin=len(fds) > 2)
-        if len(body) > frames.LARGEST_REQUEST:
+        body = messages.encode_request(argv, env, cwd, with_stdin=len(fds) > 2)
+        if len(body) > messages.LARGEST_REQUEST:
             raise CommandNotStarted("the command line is too long", cure="pass the data on standard input")
         self._send(body, fds)
 
@@ -132,8 +132,8 @@ class Link:
             ZygoteDied: end of file, or bytes that are no frame.
         """
         try:
-            kind, number, size = frames.parse_reply(self._exactly(frames.REPLY.size))
-        except frames.Malformed as error:
+            kind, number, size = messages.parse_reply(self._exactly(messages.REPLY.size))
+        except messages.Malformed as error:
             raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again") from error
         return Reply(kind, number, self._exactly(size).decode("utf-8", "replace"))
 
@@ -151,7 +151,7 @@ class Link:
             self._warden.wait()
 
     def _send(self, payload: bytes, fds: Sequence[int] = ()) -> None:
-        frame = frames.LENGTH.pack(len(payload)) + payload
+        frame = messages.LENGTH.pack(len(payload)) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self._control.sendmsg([frame], rights)

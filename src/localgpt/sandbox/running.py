@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from localgpt.sandbox import frames
+from localgpt.sandbox import messages
 from localgpt.sandbox.aftermath import NOTHING, Left
 from localgpt.sandbox.capture import Capture, Feed
 from localgpt.sandbox.faults import (
@@ -225,7 +225,7 @@ class _Running:
             CommandInvalid: a leaf of it, when the command did not start.
         """
         reply = self._reply
-        if reply is None or reply.kind != frames.DONE:
+        if reply is None or reply.kind != messages.DONE:
             raise _refusal(self._command, reply)
         signal = os.WTERMSIG(reply.number) if os.WIFSIGNALED(reply.number) else None
         status = os.WEXITSTATUS(reply.number) if signal is None else 128 + signal
@@ -252,7 +252,7 @@ def never_started(argv: tuple[str, ...]) -> Completed:
 def _refusal(command: Command, reply: Reply | None) -> CommandInvalid:
     program, code = command.argv[0], 0 if reply is None else reply.number
     said = os.strerror(code)
-    if reply is not None and reply.kind == frames.NO_DIRECTORY:
+    if reply is not None and reply.kind == messages.NO_DIRECTORY:
         return WorkingDirectoryOutside(f"{command.cwd} cannot be entered: {said}", cure="check that it exists")
     if code == errno.ENOENT:
         return CommandNotFound(f"{program}: not found in what commands may see", cure="install it, or grant its folder")

@@ -16,33 +16,69 @@ import resource
 import select
 
 from localgpt.sandbox import kernel, landlock
+from localgpt.sandbox.syscalls import NUMBERS
 
 _REFUSED = {errno.EPERM, errno.EACCES}
 _HIDDEN = _REFUSED | {errno.ENOENT, errno.ESRCH, errno.EROFS}
-_ATTEMPTS = (  # name, arguments; see the rules for what each would do
-    ("unshare", (kernel.CLONE_NEWUSER,)),
-    ("ptrace", (0x4206, 0, 0, 0)),
-    ("keyctl", (0, -4, 0)),
-    ("io_uring_setup", (0, 0)),
-    ("userfaultfd", (-1,)),
-    ("bpf", (-1, 0, 0)),
-    ("perf_event_open", (0, 0, -1, -1, 0)),
-    ("open_tree", (kernel.AT_FDCWD, b"/", 0)),
-    ("fsopen", (b"none", -1)),
-    ("personality", (0x4_0000,)),
-    ("setpriority", (2, 0, 0)),
-    ("prlimit64", (1, 4, None, None)),
-    ("sched_setaffinity", (1, 0, None)),
-    ("fcntl", (0, 8, 0)),
-    ("ioctl", (0, 0x5412, None)),
-    ("process_vm_readv", (0, None, 0, None, 0, -1)),
-    ("pidfd_getfd", (-1, -1, 0)),
-    ("open_by_handle_at", (-1, None, 0)),
-    ("mknodat", (-1, b"x", 0o106755, 0)),
-    ("fchmodat", (-1, b"x", 0o4755)),
-    ("connect", (-1, None, 0)),
-    ("bind", (-1, None, 0)),
-)
+_CREATE = os.O_CREAT | os.O_WRONLY
+_CLONE_FS = 0x200  # with a new user namespace, an error: nothing is ever cloned here
+_BAD = -1  # a descriptor, or a process
+# What each group of rules is called, and calls that it refuses: name and arguments. Unfiltered, each would answer with
+# success or another error (a bad descriptor, a bad pointer), whatever the caller's capabilities; `rules` says what each
+# would do. Calls that ask for a capability first are refused by the kernel as well, and are left out.
+_ATTEMPTS: dict[str, tuple[tuple, ...]] = {  # type: ignore[type-arg]
+    "filter-namespaces": (
+        ("unshare", kernel.CLONE_NEWUSER), ("setns", _BAD, 0), ("clone", kernel.CLONE_NEWUSER | _CLONE_FS),
+    ),
+    "filter-mounts": (
+        ("open_tree", kernel.AT_FDCWD, b"/", 0), ("fsopen", b"none", -1), ("mount", 0, 0, 0, 0, 0), ("umount2", 0, 0),
+        ("chroot", 0), ("mount_setattr", _BAD, 0, 0, 0, 0), ("fsconfig", _BAD, 99), ("statmount", 0), ("listmount", 0),
+    ),
+    "filter-processes": (
+        ("ptrace", 0x4206, 0), ("process_vm_readv", 0, 0, 0, 0, 0, -1), ("process_vm_writev", 0, 0, 0, 0, 0, -1),
+        ("process_madvise", _BAD), ("process_mrelease", _BAD), ("kcmp", _BAD, _BAD), ("pidfd_getfd", _BAD, _BAD),
+    ),
+    "filter-kernel": (
+        ("personality", 0x4_0000), ("settimeofday", 1, 0), ("clock_settime", 0, 0), ("adjtimex", 1),
+        ("clock_adjtime", 0, 1), ("modify_ldt", 99), ("iopl", 4), ("ioperm", 0, 0, 1), ("fallocate", _BAD),
+        ("quotactl_fd", _BAD), ("lsm_set_self_attr", 0, 0, 0, 1),
+    ),
+    "filter-surfaces": (
+        ("bpf", -1), ("perf_event_open", 0, 0, -1, -1, 0), ("userfaultfd", -1), ("io_uring_setup", 0, 0),
+        ("io_uring_enter", _BAD), ("io_uring_register", _BAD), ("keyctl", 0, -4, 0), ("add_key", 1, 1),
+        ("request_key", 1, 1), ("open_by_handle_at", _BAD, 0), ("name_to_handle_at", _BAD, 1), ("fanotify_mark", _BAD),
+    ),
+    "filter-limits": (
+        ("prlimit64", 1, 4, 0, 0), ("sched_setaffinity", 1, 0, 0), ("sched_setscheduler", 1, -1, 0),
+        ("sched_setparam", 1, 0), ("sched_setattr", 1, 0), ("setpriority", 2, 0, 0), ("setpriority", 0, 1, 0),
+        ("ioprio_set", 2, 0, -1), ("ioprio_set", 1, 1, -1), ("move_pages", 1, 0), ("migrate_pages", 1, 0),
+    ),
+    "filter-signals": (
+        ("fcntl", _BAD, 8), ("fcntl", _BAD, 10), ("fcntl", _BAD, 15), ("ioctl", _BAD, 0x8901), ("ioctl", _BAD, 0x8902),
+    ),
+    "filter-devices": (
+        ("ioctl", _BAD, 0x5412), ("ioctl", _BAD, 0x541C), ("ioctl", _BAD, 0x5423), ("ioctl", _BAD, 0x4008_6602),
+        ("ioctl", _BAD, 0x401C_5820),
+    ),
+    "filter-modes": tuple(
+        attempt
+        for bit in (0o4000, 0o2000)
+        for attempt in (
+            ("chmod", 0, bit), ("fchmod", _BAD, bit), ("fchmodat", _BAD, 0, bit), ("fchmodat2", _BAD, 0, bit),
+            ("creat", 0, bit), ("mkdir", 0, bit), ("mkdirat", _BAD, 0, bit), ("mknod", 0, bit | 0o10_0000),
+            ("mknodat", _BAD, 0, bit | 0o10_0000), ("open", 0, _CREATE, bit), ("openat", _BAD, 0, _CREATE, bit),
+            ("openat", _BAD, 0, os.O_TMPFILE, bit),
+        )
+    ),
+    "filter-sockets": tuple((name, _BAD) for name in ("connect", "bind", "listen", "accept", "accept4")),
+}  # fmt: skip
+_SHARED: tuple[tuple, ...] = (  # type: ignore[type-arg]
+    ("shmget", 0, 0, 0), ("shmat", -1), ("shmctl", -1, 99), ("semget", 0, 0, 0), ("semop", -1), ("semtimedop", -1),
+    ("semctl", -1, 0, 99), ("msgget", 0, 0), ("msgsnd", -1, 0), ("msgrcv", -1, 0), ("msgctl", -1, 99), ("mq_open", 0),
+    ("mq_unlink", 0), ("setxattr", 0), ("lsetxattr", 0), ("fsetxattr", _BAD), ("removexattr", 0), ("lremovexattr", 0),
+    ("fremovexattr", _BAD), ("setxattrat", _BAD), ("removexattrat", _BAD), ("file_setattr", _BAD),
+)  # fmt: skip
+_ANSWERS = {errno.EPERM, errno.ENOTSUP}  # no call above answers ENOTSUP by itself
 _FAMILIES = (  # family, type, protocol: TCP, MPTCP, UDP, TCP6, unix, netlink, packet, vsock, raw
     (2, 1, 0), (2, 1, 262), (2, 2, 0), (10, 1, 0), (1, 1, 0), (1, 2, 0), (16, 3, 0), (17, 3, 0), (40, 1, 0), (2, 3, 1),
 )  # fmt: skip
@@ -53,18 +89,20 @@ def report(setup: dict, namespaces: dict[str, str]) -> str:  # type: ignore[type
     seen = [
         *((f"{name}ns", now != setup["host"][name], now) for name, now in namespaces.items()),
         *_status(),
-        _filters(),
+        *_filters(setup),
         _canary_socket(),
         _canary_file(setup),
         _canary_write(setup),
         _landlock(setup),
+        _scopes(setup),
+        ("userns-capabilities", setup.get("was_capable", False), "needed to mount"),
         *_canary_process(setup["warden"]),
         _refused("proc-sys", "/proc/sys/kernel/core_pattern", os.O_WRONLY),
         _metadata(setup),
         _truncate(setup),
         _limits(setup),
         _process_limit(setup),
-        ("shm-limit", setup.get("shm_limited", False), "System V shared memory of the ipc namespace"),
+        ("shm-limit", setup.get("shm_limited", False), "System V shared memory"),
         _proc(setup),
         _descriptors(),
         _works(setup),
@@ -112,13 +150,28 @@ def _status() -> list[tuple[str, bool, str]]:
     ]
 
 
-def _filters() -> tuple[str, bool, str]:
-    codes = {name: _error_of(name, *arguments) for name, arguments in _ATTEMPTS}
-    leaks = {name: code for name, code in codes.items() if code != errno.EPERM}
-    for name in ("clone3", "openat2"):
-        if (code := _error_of(name, None, 0)) != errno.ENOSYS:
-            leaks[name] = code
-    return "filters", not leaks, _names(leaks) or f"{len(codes) + 2} calls refused"
+def _filters(setup: dict) -> list[tuple[str, bool, str]]:  # type: ignore[type-arg]
+    """One answer for each group of rules; what this architecture does not have needs no rule."""
+    groups = dict(_ATTEMPTS)
+    if setup.get("networked"):
+        groups["filter-sockets"] = groups["filter-sockets"][1:]
+    if not setup["namespaces"]:
+        groups |= {"filter-shared": _SHARED, "filter-zygote": _signals(os.getpid())}
+    found = []
+    for group, attempts in groups.items():
+        there = [attempt for attempt in attempts if NUMBERS.get(attempt[0]) is not None]
+        leaks = {" ".join(map(str, each)): code for each in there if (code := _error_of(*each)) not in _ANSWERS}
+        found.append((group, not leaks, _names(leaks) or f"{len(there)} calls refused"))
+    hidden = {name: code for name in ("clone3", "openat2") if (code := _error_of(name, 0, 0)) != errno.ENOSYS}
+    return [*found, ("filter-hidden", not hidden, _names(hidden) or "calls with hidden arguments are not there")]
+
+
+def _signals(own: int) -> tuple[tuple, ...]:  # type: ignore[type-arg]
+    """Signal 0 to the zygote, its group and everybody, by every call that sends one."""
+    queue, queue_thread = ("rt_sigqueueinfo", own), ("rt_tgsigqueueinfo", own, own)
+    to_all = (("kill", -1), ("tkill", -1), ("tgkill", -1, -1), ("rt_sigqueueinfo", -1))
+    return (("kill", own), ("kill", -own), ("tkill", own), ("tgkill", own, own), queue, queue_thread, *to_all,
+            ("pidfd_send_signal", _BAD))  # fmt: skip
 
 
 def _canary_socket() -> tuple[str, bool, str]:
@@ -150,6 +203,16 @@ def _landlock(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]
         code = _open_error(os.fsdecode(setup["canary"]), os.O_RDONLY)
     detail = f"ABI {setup['abi']}, {errno.errorcode.get(code, 'opened')}"
     return "landlock", code == errno.EACCES, detail
+
+
+def _scopes(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]
+    """Whether Landlock keeps signals and abstract sockets inside, beside what the namespaces do."""
+    if setup["abi"] < landlock.SCOPES_SINCE:
+        return "landlock-scopes", False, f"ABI {setup['abi']} has none"
+    # On rung B no rule of the filter names the warden, and the user is the same: only the scope can refuse this.
+    code = 0 if setup["namespaces"] else _error_of("kill", setup["warden"], 0)
+    held = setup["namespaces"] or code == errno.EPERM
+    return "landlock-scopes", held, f"ABI {setup['abi']}, signals and abstract sockets"
 
 
 def _canary_process(warden: int) -> list[tuple[str, bool, str]]:
@@ -203,7 +266,7 @@ def _process_limit(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-a
     if setup["namespaces"] and os.geteuid():
         limit = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         return "process-limit", limit == setup["processes"] + 2, f"RLIMIT_NPROC {limit} in an own user namespace"
-    return "process-limit", False, "a watch ten times a second (best effort)"
+    return "process-limit", False, "a watch twenty times a second (best effort)"
 
 
 def _proc(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]

@@ -4,8 +4,8 @@ Run as ``python -I -S -E zygote.py CONTROL LIFELINE`` with an empty environment.
 stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or
 the zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
 
-`frames` says how the two sides talk. The first message alone, the setup, is marshalled: it comes from the runtime, the
-same interpreter, before anything foreign has run.
+`messages` says how the two sides talk. The first message alone, the setup, is marshalled: it comes from the runtime,
+the same interpreter, before anything foreign has run.
 """
 
 # Pathlib would double what the zygote loads, and paths are bytes here.
@@ -25,7 +25,7 @@ if __name__ == "__main__":  # last on the path: nothing in the program's directo
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from localgpt.sandbox import kernel, landlock, mounts, selftest, tree, usage
-from localgpt.sandbox.frames import (
+from localgpt.sandbox.messages import (
     BROKEN,
     DONE,
     LARGEST_REQUEST,
@@ -42,7 +42,6 @@ from localgpt.sandbox.frames import (
 _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
 _MSG_CMSG_CLOEXEC, _MSG_CTRUNC = 0x4000_0000, 0x8
 _RESERVED_PIDS = 300
-_SCOPED_SINCE = 6  # Landlock ABI
 _CHUNK = 1 << 16
 _SYSV_BYTES = 256 << 20  # shared memory of System V stays when its maker ends: not for long, and not much
 _OOM_SCORE = b"500"  # when the host runs out of memory, commands end before the user's own programs
@@ -157,6 +156,7 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     # A folder that is a mount point cannot be renamed: what is protected stays where it is.
     covered = setup["denied"] + setup["covered"]
     mounts.build_root(reads + kept, writes + held, covered, setup["links"], setup["tmp_bytes"])
+    setup["was_capable"] = True
     for _, location in kept + held:
         os.close(location)
     grants = [(location, landlock.READ_EXECUTE) for _, location in reads]
@@ -329,7 +329,7 @@ def _kill_all(setup: dict) -> None:  # type: ignore[type-arg]
     try:
         if setup["namespaces"]:
             os.kill(-1, _SIGKILL)
-        elif setup["abi"] >= _SCOPED_SINCE:
+        elif setup["abi"] >= landlock.SCOPES_SINCE:
             kernel.call("kill", -1, _SIGKILL, *setup["cookie"])
         elif tree.end_descendants(os.getpid(), lambda pid, number: kernel.call("kill", pid, number, *setup["cookie"])):
             os._exit(1)  # somebody sticks in the kernel: the warden and the runtime take over
