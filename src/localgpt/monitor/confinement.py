@@ -116,12 +116,13 @@ class Confinement:
     def environment(self) -> tuple[tuple[str, str], ...]:
         return () if self._plan is None else self._plan.env
 
-    def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> str:
-        """Hex SHA-256 that names exactly what a command could reach.
+    def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), place: str = "") -> str:
+        """Hex SHA-256 that names exactly what a command could reach. `place`: one file that it may make or replace.
 
         Raises:
-            SandboxError: a folder of `read` or `write` is refused.
+            SandboxError: a folder of `read` or `write`, or the place, is refused.
         """
+        self.check_place(place)
         plan = self._make_plan(read, write)
         value: dict[str, canon.Json] = {
             "cwd": plan.cwd,
@@ -130,6 +131,7 @@ class Confinement:
             "denied": list(plan.denied),
             "protected": list(plan.protected),
             "hosts": list(plan.hosts),
+            "place": place,
         }
         return hashlib.sha256(_DOMAIN + canon.encode(value)).hexdigest()
 
@@ -170,6 +172,14 @@ class Confinement:
             executor.__exit__(None, None, None)
 
     # --- plans --------------------------------------------------------------------------------------------------
+
+    def check_place(self, place: str) -> None:
+        """Check that one file beyond the plan may be written, if the user says so.
+
+        Raises:
+            RootNotGrantable: it is the runtime's, or programs run it at their start.
+        """
+        check_roots((), (place,) if place else (), self.scope, runtime_places(self._paths))
 
     def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
         configured = self._settings.write if self.project.trusted else ()

@@ -6,6 +6,7 @@ decision says so and log the answer, execute confined, log the outcome, label th
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -31,6 +32,7 @@ from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.journal import Journal
 from localgpt.monitor.models import ChosenModel
 from localgpt.monitor.peers import Peers
+from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
 from localgpt.monitor.requests import Prepared, prepare, prepare_shell
 from localgpt.monitor.results import Ran, read_reply, read_shell
@@ -42,6 +44,7 @@ from localgpt.tools import (
     ShellCall,
     ToolArgumentError,
     WriteFileCall,
+    into_place,
     preview_request,
     worker_request,
 )
@@ -285,13 +288,14 @@ class Mediator:
         )
 
     def _ask(self, call_id: str, prepared: Prepared, decision: Decision, diff: str) -> Answer:
-        extra = self._extra_roots(prepared)
+        read, place = self._beyond(prepared)
+        read = tuple(path for path in read if path != place)  # which may be there or not: the answer is about both
         call = ExactCall(
             prepared.tool,
             prepared.shown,
             str(self._confinement.project.path),
             self._confinement.environment,
-            self._confinement.plan_digest(*extra),
+            self._confinement.plan_digest(read, (), place),
             prepared.stdin,
         )
         answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff=diff)
@@ -300,8 +304,9 @@ class Mediator:
 
     def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> Ran:
         """What the change would do, without making it: nothing is granted for writing that was not approved yet."""
-        read, write = self._extra_roots(prepared)
-        with self._confinement.executor((*read, *write), ()) as executor:
+        read, place = self._beyond(prepared)
+        self._confinement.check_place(place)
+        with self._confinement.executor(read, ()) as executor:
             request = preview_request(call, prepared.path)
             return read_reply(executor.run(prepared.argv, stdin=request, timeout_s=prepared.timeout_s))
 
@@ -319,20 +324,33 @@ class Mediator:
         return ran
 
     def _run(self, prepared: Prepared) -> Completed:
-        read, write = self._extra_roots(prepared)
-        with self._confinement.executor(read, write) as executor:
+        read, place = self._beyond(prepared)
+        if place:
+            return self._run_in_place(prepared, read, place)
+        with self._confinement.executor(read, ()) as executor:
             return executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
 
-    def _extra_roots(self, prepared: Prepared) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Places beyond the session's plan that exactly this call needs, once it was approved."""
+    def _run_in_place(self, prepared: Prepared, read: tuple[str, ...], place: str) -> Completed:
+        """Write one file beyond the plan: the worker writes beside it, and what it has done is moved into place."""
+        self._confinement.check_place(place)
+        with OneFile(place) as file:
+            seen = (*(path for path in read if path != place), *((place,) if file.existed else ()))
+            with self._confinement.executor(seen, (file.temporary,)) as executor:
+                request = into_place(prepared.stdin, file.temporary)
+                completed = executor.run(prepared.argv, stdin=request, timeout_s=prepared.timeout_s)
+            if read_reply(completed).outcome is ToolOutcome.DONE:
+                file.keep()
+        return completed
+
+    def _beyond(self, prepared: Prepared) -> tuple[tuple[str, ...], str]:
+        """What beyond the session's plan exactly this call needs: paths to read, and one file to make or replace."""
         scope = self._confinement.scope
         read = [e.path for e in prepared.effects if isinstance(e, ReadPath) and not _covered(e.path, scope.read_roots)]
-        write = [
-            str(Path(e.path).parent)
-            for e in prepared.effects
-            if isinstance(e, WritePath) and not _covered(e.path, scope.write_roots)
-        ]
-        return tuple(p for p in read if p not in write), tuple(write)
+        places = [e.path for e in prepared.effects if isinstance(e, WritePath)]
+        place = next((path for path in places if not _covered(path, scope.write_roots)), "")
+        if place and not _covered(place, scope.read_roots) and os.path.lexists(place):
+            read.append(place)  # to show what would change, and to see that it has not changed since
+        return tuple(dict.fromkeys(read)), place
 
     # --- models -------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ def landlock_grants(plan: Plan, private: str) -> list[Grant]:
                     f"{path} is denied but lies inside {root}, and without a mount namespace it cannot be hidden there",
                     cure="move it out of the project, or run on a host that allows user namespaces",
                 )
-    writes = [(os.fsencode(path), landlock.WRITE | landlock.EXECUTE) for path in (*plan.write_roots, private)]
+    open_ = [root for root in plan.write_roots if not any(is_inside(root, path) for path in plan.denied)]
+    writes = [(os.fsencode(path), landlock.WRITE | landlock.EXECUTE) for path in (*open_, private)]
     reads = [grant for root in plan.read_roots for grant in _without(root, denied)]
     return [*reads, *writes]
 
@@ -49,9 +50,9 @@ def _matters(path: str) -> bool:
 
 
 def _without(root: str, denied: list[str]) -> Iterator[Grant]:
-    inside = [path for path in denied if is_inside(path, root)]
-    if root in inside:
+    if any(is_inside(root, path) for path in denied):
         return
+    inside = [path for path in denied if is_inside(path, root)]
     if not inside:
         yield os.fsencode(root), landlock.READ_EXECUTE
         return

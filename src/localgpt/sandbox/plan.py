@@ -96,6 +96,9 @@ class Plan:
         for path in (self.cwd, *roots, *self.denied, *self.protected, *(path for path, _ in self.links)):
             if not os.path.isabs(path) or os.path.normpath(path) != path or "\0" in path:
                 raise RelativeRoot(f"{path!r} is not an absolute, normalised path", cure="resolve it before planning")
+        for root in self.read_roots:  # the same on both rungs: Landlock's grants only add up
+            if any(is_inside(root, above) for above in self.write_roots):
+                raise PlanInvalid(f"{root} is to be read, but lies in what may be written", cure="protect or deny it")
         if not any(is_inside(self.cwd, root) for root in roots):
             raise PlanInvalid(f"the working directory {self.cwd} lies in no root of the plan", cure="add it to a root")
 
@@ -189,7 +192,9 @@ def _plan(
     pythons = [p for prefix in (sys.base_prefix, base) if prefix for p in python_roots(prefix, home)]
     asked = _resolve(read)
     found = [root for root in (*tools.roots, *pythons) if not any(is_inside(root, path) for path in hidden)]
-    reads = _outermost([*system, *found, *asked])
+    reads = tuple(
+        root for root in _outermost([*system, *found, *asked]) if not any(is_inside(root, above) for above in writes)
+    )
     plan = Plan(
         cwd=cwd,
         read_roots=reads,

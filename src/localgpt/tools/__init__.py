@@ -14,7 +14,7 @@ from localgpt.tools.calls import (
 )
 from localgpt.tools.declarations import ANSWER, DECLARATIONS, call_schema
 from localgpt.tools.fields import ToolArgumentError
-from localgpt.tools.files import FileReply, preview_request, worker_argv, worker_reply, worker_request
+from localgpt.tools.files import FileReply, into_place, preview_request, worker_argv, worker_reply, worker_request
 
 __all__ = [
     "ANSWER",
@@ -30,6 +30,7 @@ __all__ = [
     "ToolArgumentError",
     "WriteFileCall",
     "call_schema",
+    "into_place",
     "parse_call",
     "preview_request",
     "shown_argv",

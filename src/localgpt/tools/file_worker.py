@@ -11,6 +11,7 @@ on the way was put there afterwards and is refused):
     {"op": "edit",   "path", "old", "new", "all", "expect"}
     {"op": "list",   "path", "pattern", "depth", "skip"}            skip: {"names", "but_not", "paths"}, lists of globs
     {"op": "search", "path", "pattern", "glob", "regex", "skip"}
+        both may have "into": an existing file that gets the content instead of the one at "path"
     {"op": "preview", "of": a write or edit request}                 the same response, nothing written
 
 Responses: `{"text", "notice", "diff", "before", "after"}` or `{"error", "message", "text"}`. `text` and `diff` hold

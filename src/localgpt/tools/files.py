@@ -68,6 +68,11 @@ def preview_request(call: WriteFileCall | EditFileCall, resolved: str) -> bytes:
     return json.dumps({"op": "preview", "of": _request(call, resolved, None)}).encode("ascii")
 
 
+def into_place(request: bytes, temporary: str) -> bytes:
+    """The same request for a write or edit, but its outcome goes into the existing file `temporary`."""
+    return json.dumps(json.loads(request) | {"into": temporary}).encode("ascii")
+
+
 def _table() -> Table:
     from localgpt.policy.builtin import builtin_policy  # noqa: PLC0415 -- the agent imports this module and needs none
 

@@ -51,6 +51,20 @@ def _replace_file(folder: int, name: str, data: bytes, mode: int | None) -> None
     _sync_folder(folder)
 
 
+def _keep(request: dict[str, Any], folder: int, name: str, data: bytes, mode: int | None) -> None:
+    """Put `data` where the request wants it."""
+    if "into" not in request:
+        _replace_file(folder, name, data, mode)
+        return
+    folder, name = parent_of(request["into"])
+    fd = os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    with os.fdopen(fd, "wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(fd)
+
+
 def _sync_folder(folder: int) -> None:
     """Make a rename durable. An O_PATH descriptor cannot be synced, so the folder is opened again through it."""
     try:
@@ -69,16 +83,17 @@ def _expect(request: dict[str, Any], digest: str) -> None:
 def write(request: dict[str, Any], *, dry: bool = False) -> dict[str, Any]:
     """Create or replace a file, its mode kept."""
     data = str(request["content"]).encode("utf-8")
+    make = not dry and "into" not in request
     try:
-        folder, name = parent_of(request["path"], make=not dry)
+        folder, name = parent_of(request["path"], make=make)
         before, digest, mode = _whole(folder, name)
     except FileNotFoundError:
-        if not dry:
+        if make:
             raise
         folder, name, before, digest, mode = -1, "", None, "", None  # the folders are made when it is written
     _expect(request, digest)
     if not dry:
-        _replace_file(folder, name, data, mode)
+        _keep(request, folder, name, data, mode)
     what = "a new file" if mode is None else "replacing what was there"
     return _changed(request["path"], before, digest, data, f"{len(data)} bytes, {what}")
 
@@ -99,7 +114,7 @@ def edit(request: dict[str, Any], *, dry: bool = False) -> dict[str, Any]:
     _check_match(before, old, new, count, every=bool(request["all"]))
     data = before.replace(old, new)
     if not dry:
-        _replace_file(folder, name, data, mode)
+        _keep(request, folder, name, data, mode)
     return _changed(request["path"], before, digest, data, f"{count} replacement{'s' if count > 1 else ''}")
 
 
