@@ -77,9 +77,11 @@ class Executor:
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
-        with self._lock:
+        with self._lock, contextlib.ExitStack() as unwinding:
+            unwinding.callback(self._protection.close)
             self._start()
             self._entered = True
+            unwinding.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -60,7 +60,7 @@ def standing(protected: Iterable[str], roots: Iterable[str]) -> Standing:
         if any(is_inside(first, each) for each in (*kept, *absent, *links)):
             continue
         is_git = os.path.basename(first) == ".git"  # noqa: PTH119 -- git must be able to make a repository, or use one
-        if status is None:
+        if status is None or is_held(status):  # another executor's goes when that one goes
             absent += [first] if path in holdable and not is_git else []
         elif stat.S_ISLNK(status.st_mode):
             links += [] if is_git else [first]
