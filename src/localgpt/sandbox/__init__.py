@@ -8,8 +8,6 @@ Names are loaded on first use, because the zygote imports submodules of this pac
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localgpt.sandbox.executor import Executor
@@ -45,4 +43,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 -- not what a zygote loads
+
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

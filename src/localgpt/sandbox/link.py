@@ -25,7 +25,10 @@ from localgpt.sandbox.faults import CommandNotStarted, NotConfined, ZygoteDied
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.proof import Mechanism
 
-_PROGRAM: Final = str(Path(zygote.__file__).resolve())
+# Not run as a script, which would be compiled anew each time. Last on the path: nothing in the program's directory can
+# shadow the standard library.
+_PROGRAM: Final = "import sys; sys.path.append(sys.argv.pop(1)); from localgpt.sandbox.zygote import run; run()"
+_PACKAGES: Final = str(Path(zygote.__file__).resolve().parents[2])
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 12.0
 
@@ -56,7 +59,7 @@ class Link:
             theirs.callback(os.close, lifeline)
             undo.callback(os.close, self._lifeline)
             self._warden = subprocess.Popen(  # noqa: S603 -- our own interpreter and program
-                [sys.executable, "-I", "-S", "-E", _PROGRAM, str(other.fileno()), str(lifeline)],
+                [sys.executable, "-I", "-S", "-E", "-c", _PROGRAM, _PACKAGES, str(other.fileno()), str(lifeline)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """The zygote: a small process that confines itself once and then starts one command after another.
 
-Run as ``python -I -S -E zygote.py CONTROL LIFELINE`` with an empty environment. Two processes come of it. The *warden*
+Run as ``python -I -S -E`` with an empty environment; `link` starts it. Two processes come of it. The *warden*
 stays outside the confinement, reads nothing that a command wrote, and ends the whole tree when its lifeline closes or
 the zygote dies. The *zygote* is pid 1 of its own namespace on rung A; every command inherits all that it has given up.
 
@@ -9,7 +9,7 @@ the same interpreter, before anything foreign has run.
 """
 
 # Pathlib would double what the zygote loads, and paths are bytes here.
-# ruff: noqa: PTH100, PTH113, PTH115, PTH120
+# ruff: noqa: PTH113, PTH115
 
 from __future__ import annotations
 
@@ -20,9 +20,6 @@ import resource
 import select
 import struct
 import sys
-
-if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from localgpt.sandbox import kernel, landlock, mounts, selftest, tree, usage
 from localgpt.sandbox.messages import (
@@ -377,5 +374,6 @@ def _reply(control: _socket.socket, kind: bytes, number: int, text: str) -> None
         os._exit(0)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: its arguments are the numbers of the control socket and of the lifeline."""
     main(int(sys.argv[1]), int(sys.argv[2]))
