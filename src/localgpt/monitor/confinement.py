@@ -16,7 +16,7 @@ from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
 from localgpt.monitor.places import session_scope
-from localgpt.monitor.project import Project, check_roots, protected_files, runtime_places, secret_files
+from localgpt.monitor.project import Project, check_roots, own_places, protected_files, runtime_places, secret_files
 from localgpt.policy import Scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
 from localgpt.sandbox.faults import DeniedNotEnforceable
@@ -138,8 +138,15 @@ class Confinement:
     # --- running ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def executor(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> Iterator[Executor]:
+    def executor(
+        self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), *, file: str = ""
+    ) -> Iterator[Executor]:
         """The session's executor, or for an approved call beyond its plan one of that call's own.
+
+        Args:
+            read: more to read.
+            write: more folders to change.
+            file: one file to change, made by `placing` for a place that was checked.
 
         Raises:
             EffectsOff: confinement is not proven.
@@ -151,12 +158,12 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not read and not write:
+        if not read and not write and not file:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
-        own = Executor(self._make_plan(read, write), max_rung=self._max_rung, min_rung=proven)
+        own = Executor(self._make_plan(read, write, file), max_rung=self._max_rung, min_rung=proven)
         with own, self._as_running(own) as executor:
             yield executor
 
@@ -173,18 +180,24 @@ class Confinement:
 
     # --- plans --------------------------------------------------------------------------------------------------
 
+    def reads(self, path: str) -> bool:
+        """Whether the session's own plan lets commands read `path`."""
+        plan = self._plan
+        return plan is not None and any(is_inside(path, root) for root in (*plan.read_roots, *plan.write_roots))
+
     def check_place(self, place: str) -> None:
         """Check that one file beyond the plan may be written, if the user says so.
 
         Raises:
             RootNotGrantable: it is the runtime's, or programs run it at their start.
         """
-        check_roots((), (place,) if place else (), self.scope, runtime_places(self._paths))
+        check_roots((), (place,) if place else (), self.scope, own_places(self._paths))
 
-    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
+    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...], file: str = "") -> Plan:
         configured = self._settings.write if self.project.trusted else ()
         places = runtime_places(self._paths) if write or configured else ()
         check_roots((*self._settings.read, *read), (*configured, *write), self.scope, places)
+        write = (*write, file) if file else write
         limits = Limits(
             timeout_s=float(self._settings.timeout_secs),
             output_bytes=self._settings.max_output_bytes,
