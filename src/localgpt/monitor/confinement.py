@@ -18,7 +18,7 @@ from localgpt.errors import LocalGptError, SandboxError
 from localgpt.monitor.places import session_scope
 from localgpt.monitor.project import Project, check_roots, own_places, protected_files, runtime_places, secret_files
 from localgpt.policy import Scope
-from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
+from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung, profiles
 from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.sandbox.holds import is_held
 from localgpt.sandbox.toolchains import is_inside
@@ -52,9 +52,21 @@ class Confinement:
         environ: Mapping[str, str],
         *,
         max_rung: Rung = Rung.A,
+        profile: str = "",
     ) -> None:
-        """Plan and begin to start. `max_rung`: try nothing stronger, for tests of hosts without namespaces."""
+        """Plan and begin to start.
+
+        Args:
+            project: the folder, and whether it is trusted; one that is not is never written.
+            sandbox: the configuration.
+            paths: of this runtime.
+            environ: the host's environment.
+            max_rung: try nothing stronger, for tests of hosts without namespaces.
+            profile: instead of the configured one.
+        """
         self._max_rung = max_rung
+        self._min_rung = Rung.A if sandbox.level == "full" else Rung.B
+        self._profile = profiles.profile(profile or sandbox.profile)
         self.project = project
         self._environ = environ
         self._settings = sandbox
@@ -207,7 +219,7 @@ class Confinement:
         more = [str(WORKER_ROOT), *self._settings.read, *read]
         if self.project.trusted:
             extra = [*map(str, self.project.extra), *self._settings.write, *write]
-            return Plan.workspace_write(
+            plan = Plan.workspace_write(
                 self.project.path,
                 read=more,
                 write=extra,
@@ -216,6 +228,7 @@ class Confinement:
                 denied=self._denied(),
                 protected=self._protected(),
             )
+            return self._profile.equip(plan, str(self._paths.cache_dir / "build"))
         return Plan.read_only(
             self.project.path,
             read=[*more, *map(str, self.project.extra)],
@@ -250,16 +263,19 @@ class Confinement:
         if self._plan is None:
             return _Outcome(None, self._reason)
         try:
-            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
+            return self._entered(self._plan)
         except DeniedNotEnforceable:
             self.exposed, self._hidden = self._hidden, ()
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
         try:  # without a mount namespace nothing inside a write root can be hidden: say so, and go on
             self._plan = self._make_plan((), ())
-            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
+            return self._entered(self._plan)
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
+
+    def _entered(self, plan: Plan) -> _Outcome:
+        return _Outcome(Executor(plan, max_rung=self._max_rung, min_rung=self._min_rung).__enter__(), "")
 
     def _identities(self) -> frozenset[tuple[str, int, int]]:
         """What is hidden or protected in the project now: a cover comes off when the host puts another file there."""

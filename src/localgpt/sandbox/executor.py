@@ -210,7 +210,9 @@ class Executor:
         why = "rung B was asked for" if self._max_rung is Rung.B else self._try_highest(abi)
         if why:
             if self._min_rung is Rung.A:
-                raise RungLost(f"rung A, proven before, could not be had: {why}", cure="try again, or start again")
+                raise RungLost(
+                    f"rung A, demanded or proven before, could not be had: {why}", cure="try again, or start again"
+                )
             try:
                 self._start_rung(Rung.B, abi, why)
             except OSError as error:
