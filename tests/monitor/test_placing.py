@@ -141,3 +141,26 @@ def test_a_folder_that_nobody_may_write_is_a_named_refusal(tmp_path: Path):
         target = str(tmp_path / "x")
     with pytest.raises(PlaceRefused), OneFile(target):
         pass
+
+
+def test_the_agents_own_files_are_written_after_a_question_each(desk: Desk):
+    soul = desk.paths.workspace / "SOUL.md"
+    desk.user.answers = [Answer(Choice.ONCE)] * 3
+    for path in (soul, desk.paths.workspace / "memory/today.md"):
+        assert desk.call("write_file", path=str(path), content="first\n").outcome is ToolOutcome.DONE
+        assert path.read_text() == "first\n"
+    assert desk.call("edit_file", path=str(soul), old_text="first", new_text="second").outcome is ToolOutcome.DONE
+    assert soul.read_text() == "second\n"
+    assert [question.code for question in desk.user.asked] == ["write.persona", "write.workspace", "write.persona"]
+    assert desk.call("shell", command=f"echo evil > {soul}").outcome is ToolOutcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "place", ["policy_document", "device_key", "config_file", "models_dir/x", "audit_dir/x", "state_dir/x"]
+)
+def test_what_the_runtime_believes_is_written_by_nobody(desk: Desk, place: str):
+    name, _, below = place.partition("/")
+    desk.user.answers = [Answer(Choice.ONCE)]
+    path = getattr(desk.paths, name) / below
+    assert desk.call("write_file", path=str(path), content="evil").outcome is ToolOutcome.DENIED
+    assert desk.user.asked == []

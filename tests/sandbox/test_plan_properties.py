@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +32,14 @@ Grants = tuple[list[str], list[str], list[str], list[str]]  # read, write, denie
 
 
 @pytest.fixture(scope="module")
-def tree() -> Path:
-    base = Path(tempfile.mkdtemp(prefix="lg-tree-"))
-    for folder in FOLDERS:
-        (base / folder).mkdir()
-    for file in FILES:
-        (base / file).write_text("content\n")
-    return base.resolve()
+def tree() -> Iterator[Path]:
+    """Not in /tmp: commands have one of their own, in which they may do what they like."""
+    with tempfile.TemporaryDirectory(prefix=".localgpt-test-", dir=Path.home()) as base:
+        for folder in FOLDERS:
+            (Path(base) / folder).mkdir()
+        for file in FILES:
+            (Path(base) / file).write_text("content\n")
+        yield Path(base).resolve()
 
 
 def plan_of(tree: Path, grants: Grants) -> Plan | None:

@@ -49,11 +49,12 @@ class BadHost(ConfigError):  # noqa: N818 -- named after the condition
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line asked for. Paths as typed; `writable`: the profile lets the current folder be changed."""
+    """What the command line asked for. Paths as typed; `writable`: `profile` lets the current folder be changed."""
 
     argv: tuple[str, ...]
     folder: Path
     writable: bool = True
+    profile: str = ""
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -87,7 +88,7 @@ def run_confined(state: State, wish: Wish) -> Outcome:
     call = ShellCall(shlex.join(wish.argv))
     prepared = Prepared("shell", call, wish.argv, wish.argv, b"", effects, "", wish.timeout_s)
     typed = _Typed(f"typed-{time.monotonic_ns()}", prepared, read, write)
-    with _opened(state, Project(folder, _writable(state, folder, wish.writable))) as opened:
+    with _opened(state, Project(folder, _writable(state, folder, wish.writable)), wish.profile) as opened:
         if (proof := opened.confinement.proof) is None:
             raise SandboxError(f"nothing is run: {opened.confinement.effects_off}", cure="localgpt sandbox status")
         decision = opened.decide(typed)
@@ -149,7 +150,7 @@ class _Opened:
 
 
 @contextmanager
-def _opened(state: State, project: Project) -> Iterator[_Opened]:
+def _opened(state: State, project: Project, profile: str) -> Iterator[_Opened]:
     """Open all three; a fresh home is set up first, because without a key nothing could be logged."""
     paths = state.paths
     for _ in prepare(state):
@@ -160,7 +161,7 @@ def _opened(state: State, project: Project) -> Iterator[_Opened]:
     try:
         guard = PolicyGuard(open_policy(paths, state.config.policy_public_key, key))
         journal.policy_state(guard)
-        confinement = Confinement(project, state.config.sandbox, paths, state.environ)
+        confinement = Confinement(project, state.config.sandbox, paths, state.environ, profile=profile)
         try:
             yield _Opened(journal, guard, confinement)
         finally:

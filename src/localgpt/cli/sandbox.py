@@ -28,6 +28,8 @@ class Profile(StrEnum):
 
     WORKSPACE_WRITE = "workspace-write"
     READ_ONLY = "read-only"
+    BUILD = "build"
+    NETWORK = "network"
 
 
 @app.command(
@@ -74,6 +76,7 @@ def attempt_escapes(ctx: typer.Context, json: _Json = False) -> int:
 Examples:
   localgpt sandbox run -- make test
   localgpt sandbox run --profile read-only -- grep -rn TODO .
+  localgpt sandbox run --profile build -- make
   localgpt sandbox run --read /opt/data --timeout 10 -- sh -c 'wc -l /opt/data/*'
 \b
 Exit status: the command's own; 124 it ran out of time; 3 denied by the policy, or nothing can be
@@ -102,7 +105,8 @@ def run(
     wish = Wish(
         argv=tuple(argv),
         folder=Path.cwd(),
-        writable=profile is Profile.WORKSPACE_WRITE,
+        writable=profile is not Profile.READ_ONLY,
+        profile=profile.value,
         read=tuple(read or ()),
         write=tuple(write or ()),
         hosts=tuple(allow_host or ()),

@@ -25,7 +25,7 @@ _INERT: Final = {
     "agent.fallback_models": "only the model that was chosen is used",
     "agent.max_tool_errors": "a turn is bounded by its rounds and its deadline",
     "agent.permission_level": "the signed policy decides what the agent may do",
-    "sandbox.level": "the strongest confinement that can be proven is always used (localgpt sandbox status)",
+    "sandbox.level": "the strongest confinement that can be proven is always used; full: nothing weaker than rung A",
     "security.allowed_directories": "the project and --add-dir are reached; more: [sandbox] allow_paths",
     "security.disable_suffix": "the built-in rules always apply",
     "security.encryption": "nothing is encrypted; keep the state directory on an encrypted disk",
@@ -190,7 +190,7 @@ class _Reader:
 
     def _name_inert(self, where: str, value: object, spec: Key) -> None:
         why = _FILTERS if where.startswith("tools.filters.") else _INERT.get(where, "")
-        if why and value != spec.default:
+        if why and value != spec.default and (where, value) != ("sandbox.level", "full"):
             self._warn(where, f"{where} has no effect here: {why}")
         if (where, value) == ("sandbox.network.policy", "proxy"):
             self._warn(where, f"{where}: commands have no network; the policy grants hosts one by one")

@@ -41,6 +41,8 @@ SAMPLE: Final = """\
 
 # Limits of every confined command. No setting can switch the sandbox off.
 # [sandbox]
+# profile = "build"                  # package caches of the project's own that last, and longer limits
+# level = "full"                     # only with namespaces of their own (rung A), or not at all
 # timeout_secs = 120
 # max_output_bytes = 1048576
 # max_file_size_bytes = 52428800

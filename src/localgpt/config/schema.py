@@ -37,8 +37,13 @@ class EmbeddedConfig(NamedTuple):
 
 
 class SandboxConfig(NamedTuple):
-    """Table ``[sandbox]``: limits of every command, and folders beyond the project that commands may reach."""
+    """Table ``[sandbox]``: how commands are confined, their limits, and folders beyond the project that they may reach.
 
+    `level`: "full" is rung A or nothing; with every other, the strongest that can be proven.
+    """
+
+    level: str
+    profile: str
     timeout_secs: int
     max_output_bytes: int
     max_file_size_bytes: int

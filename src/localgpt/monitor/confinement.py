@@ -16,9 +16,9 @@ from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
 from localgpt.monitor.places import session_scope
-from localgpt.monitor.project import Project, check_roots, protected_files, runtime_places, secret_files
+from localgpt.monitor.project import Project, check_roots, own_places, protected_files, runtime_places, secret_files
 from localgpt.policy import Scope
-from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
+from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung, profiles
 from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.sandbox.holds import is_held
 from localgpt.sandbox.toolchains import is_inside
@@ -52,9 +52,21 @@ class Confinement:
         environ: Mapping[str, str],
         *,
         max_rung: Rung = Rung.A,
+        profile: str = "",
     ) -> None:
-        """Plan and begin to start. `max_rung`: try nothing stronger, for tests of hosts without namespaces."""
+        """Plan and begin to start.
+
+        Args:
+            project: the folder, and whether it is trusted; one that is not is never written.
+            sandbox: the configuration.
+            paths: of this runtime.
+            environ: the host's environment.
+            max_rung: try nothing stronger, for tests of hosts without namespaces.
+            profile: instead of the configured one.
+        """
         self._max_rung = max_rung
+        self._min_rung = Rung.A if sandbox.level == "full" else Rung.B
+        self._profile = profiles.profile(profile or sandbox.profile)
         self.project = project
         self._environ = environ
         self._settings = sandbox
@@ -138,8 +150,15 @@ class Confinement:
     # --- running ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def executor(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> Iterator[Executor]:
+    def executor(
+        self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), *, file: str = ""
+    ) -> Iterator[Executor]:
         """The session's executor, or for an approved call beyond its plan one of that call's own.
+
+        Args:
+            read: more to read.
+            write: more folders to change.
+            file: one file to change, made by `placing` for a place that was checked.
 
         Raises:
             EffectsOff: confinement is not proven.
@@ -151,12 +170,12 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not read and not write:
+        if not read and not write and not file:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
-        own = Executor(self._make_plan(read, write), max_rung=self._max_rung, min_rung=proven)
+        own = Executor(self._make_plan(read, write, file), max_rung=self._max_rung, min_rung=proven)
         with own, self._as_running(own) as executor:
             yield executor
 
@@ -173,18 +192,24 @@ class Confinement:
 
     # --- plans --------------------------------------------------------------------------------------------------
 
+    def reads(self, path: str) -> bool:
+        """Whether the session's own plan lets commands read `path`."""
+        plan = self._plan
+        return plan is not None and any(is_inside(path, root) for root in (*plan.read_roots, *plan.write_roots))
+
     def check_place(self, place: str) -> None:
         """Check that one file beyond the plan may be written, if the user says so.
 
         Raises:
             RootNotGrantable: it is the runtime's, or programs run it at their start.
         """
-        check_roots((), (place,) if place else (), self.scope, runtime_places(self._paths))
+        check_roots((), (place,) if place else (), self.scope, own_places(self._paths))
 
-    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
+    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...], file: str = "") -> Plan:
         configured = self._settings.write if self.project.trusted else ()
         places = runtime_places(self._paths) if write or configured else ()
         check_roots((*self._settings.read, *read), (*configured, *write), self.scope, places)
+        write = (*write, file) if file else write
         limits = Limits(
             timeout_s=float(self._settings.timeout_secs),
             output_bytes=self._settings.max_output_bytes,
@@ -194,7 +219,7 @@ class Confinement:
         more = [str(WORKER_ROOT), *self._settings.read, *read]
         if self.project.trusted:
             extra = [*map(str, self.project.extra), *self._settings.write, *write]
-            return Plan.workspace_write(
+            plan = Plan.workspace_write(
                 self.project.path,
                 read=more,
                 write=extra,
@@ -203,6 +228,7 @@ class Confinement:
                 denied=self._denied(),
                 protected=self._protected(),
             )
+            return self._profile.equip(plan, str(self._paths.cache_dir / "build"))
         return Plan.read_only(
             self.project.path,
             read=[*more, *map(str, self.project.extra)],
@@ -237,16 +263,19 @@ class Confinement:
         if self._plan is None:
             return _Outcome(None, self._reason)
         try:
-            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
+            return self._entered(self._plan)
         except DeniedNotEnforceable:
             self.exposed, self._hidden = self._hidden, ()
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
         try:  # without a mount namespace nothing inside a write root can be hidden: say so, and go on
             self._plan = self._make_plan((), ())
-            return _Outcome(Executor(self._plan, max_rung=self._max_rung).__enter__(), "")
+            return self._entered(self._plan)
         except (SandboxError, OSError) as error:
             return _Outcome(None, str(error))
+
+    def _entered(self, plan: Plan) -> _Outcome:
+        return _Outcome(Executor(plan, max_rung=self._max_rung, min_rung=self._min_rung).__enter__(), "")
 
     def _identities(self) -> frozenset[tuple[str, int, int]]:
         """What is hidden or protected in the project now: a cover comes off when the host puts another file there."""

@@ -6,7 +6,6 @@ decision says so and log the answer, execute confined, log the outcome, label th
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -335,7 +334,7 @@ class Mediator:
         self._confinement.check_place(place)
         with OneFile(place) as file:
             seen = (*(path for path in read if path != place), *((place,) if file.existed else ()))
-            with self._confinement.executor(seen, (file.temporary,)) as executor:
+            with self._confinement.executor(seen, file=file.temporary) as executor:
                 request = into_place(prepared.stdin, file.temporary)
                 completed = executor.run(prepared.argv, stdin=request, timeout_s=prepared.timeout_s)
             if read_reply(completed).outcome is ToolOutcome.DONE:
@@ -344,13 +343,12 @@ class Mediator:
 
     def _beyond(self, prepared: Prepared) -> tuple[tuple[str, ...], str]:
         """What beyond the session's plan exactly this call needs: paths to read, and one file to make or replace."""
-        scope = self._confinement.scope
-        read = [e.path for e in prepared.effects if isinstance(e, ReadPath) and not _covered(e.path, scope.read_roots)]
-        places = [e.path for e in prepared.effects if isinstance(e, WritePath)]
-        place = next((path for path in places if not _covered(path, scope.write_roots)), "")
-        if place and not _covered(place, scope.read_roots) and os.path.lexists(place):
-            read.append(place)  # to show what would change, and to see that it has not changed since
-        return tuple(dict.fromkeys(read)), place
+        read = [e.path for e in prepared.effects if isinstance(e, ReadPath)]
+        write = [e.path for e in prepared.effects if isinstance(e, WritePath)]
+        place = next((path for path in write if not _covered(path, self._confinement.scope.write_roots)), "")
+        if place and Path(place).exists():  # to show what would change, and to see that it has not changed since
+            read.append(place)
+        return tuple(dict.fromkeys(path for path in read if not self._confinement.reads(path))), place
 
     # --- models -------------------------------------------------------------------------------------------------
 

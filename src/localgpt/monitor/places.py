@@ -7,18 +7,17 @@ from pathlib import Path
 
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
-from localgpt.monitor.project import Project, runtime_places
+from localgpt.monitor.project import Project, own_places
 from localgpt.policy import Places, Scope, make_scope
 
 
 def session_scope(project: Project, sandbox: SandboxConfig, paths: Paths) -> Scope:
     """The scope of a session in `project`. What the sandbox's plan can read beyond it is not known here."""
-    own = [*runtime_places(paths)]
     places = Places(
         home=str(paths.home),
         workspace=str(paths.workspace),
         private=(str(paths.device_key), str(paths.audit_dir)),
-        own=tuple(str(place) for place in own if place != Path("/usr")),
+        own=tuple(str(place) for place in own_places(paths) if place != Path("/usr")),
     )
     extra = (*map(str, project.extra), *sandbox.write) if project.trusted else ()
     return make_scope(

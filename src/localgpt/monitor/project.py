@@ -69,6 +69,13 @@ def runtime_places(paths: Paths) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(Path(os.path.realpath(place)) for place in places))
 
 
+def own_places(paths: Paths) -> tuple[Path, ...]:
+    """What no tool may change: all of `runtime_places` but the workspace, where the policy asks file by file."""
+    workspace = Path(os.path.realpath(paths.workspace))
+    kept = [place for place in runtime_places(paths) if not workspace.is_relative_to(place)]
+    return (*kept, Path(os.path.realpath(paths.models_dir)))
+
+
 def check_project(folder: Path, paths: Paths) -> Path:
     """Resolve `folder` and check that it may be a project.
 

@@ -37,6 +37,7 @@ from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
 from localgpt.sandbox.protection import Protection
+from localgpt.sandbox.roots import HeldRoots
 from localgpt.sandbox.running import Command, Completed, Wake, never_started, run_command
 from localgpt.sandbox.syscalls import ARCH, TABLES
 from localgpt.sandbox.toolchains import is_inside
@@ -74,11 +75,12 @@ class Executor:
         self._proof: Proof | None = None
         self._private: PrivateDirectory | None = None
         self._protection = Protection(plan)
+        self._roots: HeldRoots | None = None
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
         with self._lock, contextlib.ExitStack() as unwinding:
-            unwinding.callback(self._protection.close)
+            unwinding.callback(self._give_up)
             self._start()
             self._entered = True
             unwinding.pop_all()
@@ -110,7 +112,7 @@ class Executor:
         self.cancel()
         with self._lock:
             self._stop()
-            self._protection.close()
+            self._give_up()
 
     def cancel(self) -> None:
         """End the running command's whole tree, from another thread or a signal handler; without one, do nothing."""
@@ -206,7 +208,9 @@ class Executor:
         why = "rung B was asked for" if self._max_rung is Rung.B else self._try_highest(abi)
         if why:
             if self._min_rung is Rung.A:
-                raise RungLost(f"rung A, proven before, could not be had: {why}", cure="try again, or start again")
+                raise RungLost(
+                    f"rung A, demanded or proven before, could not be had: {why}", cure="try again, or start again"
+                )
             try:
                 self._start_rung(Rung.B, abi, why)
             except OSError as error:
@@ -233,13 +237,14 @@ class Executor:
         started = time.monotonic()
         with contextlib.ExitStack() as unwinding:
             unwinding.callback(self._stop)
+            self._roots = self._roots or HeldRoots(self.plan)
             if rung is Rung.B:
                 self._private = PrivateDirectory()
             self._protection.prepare(mounts=rung is Rung.A)
             canaries = Canaries((*self.plan.read_roots, *self.plan.write_roots))
             with contextlib.closing(canaries):
                 setup = _setup(self.plan, rung, abi, os.fsencode(canaries.file), self.temporary)
-                self._link = Link(setup | _protected(self._protection))
+                self._link = Link(setup | _protected(self._protection) | {"identities": self._roots.identities()})
                 self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
                 heard = canaries.heard()
@@ -262,6 +267,13 @@ class Executor:
             self._private.close()
             self._private = None
         self._protection.release()
+
+    def _give_up(self) -> None:
+        """Close what outlives one zygote."""
+        self._protection.close()
+        if self._roots is not None:
+            self._roots.close()
+            self._roots = None
 
 
 _known_refusal: list[str] = []  # why this host has no rung A, once it said so: it will not change its mind
@@ -335,6 +347,7 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "file_bytes": limits.file_bytes,
         "open_files": limits.open_files,
         "tmp_bytes": limits.tmp_bytes,
+        "home_files": [(os.fsencode(name), os.fsencode(content)) for name, content in plan.home_files],
         "canary": canary,
         "tmp": os.fsencode(temporary),
         "cwd": os.fsencode(plan.cwd),

@@ -125,6 +125,8 @@ def _first_unusual(root: str, path: str) -> tuple[str, os.stat_result | None]:
             status = os.lstat(at)
         except OSError:
             return at, None
+        if is_held(status):  # another executor's, or what a killed one left: nothing is there
+            return at, None
         if stat.S_ISLNK(status.st_mode) or (at != path and not stat.S_ISDIR(status.st_mode)):
             return at, status
     return path, status

@@ -20,10 +20,11 @@ from typing import Final
 
 from localgpt.sandbox import repositories
 from localgpt.sandbox.faults import MissingRoot, PlanInvalid, RelativeRoot, RootHoldsSecrets, RuntimeInsideWriteRoot
+from localgpt.sandbox.gitconfig import sanitised
 from localgpt.sandbox.holds import default_protected
 from localgpt.sandbox.toolchains import SECRET_STORES, find_toolchains, is_inside, python_roots, search_path, venv_base
 
-_SYSTEM_ROOTS: Final = (
+SYSTEM_ROOTS: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store",
     "/sys/devices/system/cpu", "/sys/devices/system/node", "/var/lib/alternatives",
 )  # fmt: skip
@@ -38,6 +39,7 @@ _SYSTEM_SECRETS: Final = (
 )  # fmt: skip
 _CLOSED_DEPTH: Final = 3
 _CLOSED_ENTRIES: Final = 10_000
+_GITCONFIG_BYTES: Final = 64 << 10
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
@@ -90,6 +92,7 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     links: tuple[tuple[str, str], ...] = ()
     caches: tuple[str, ...] = ()
+    home_files: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         roots = (*self.read_roots, *self.write_roots)
@@ -186,9 +189,9 @@ def _plan(
     hidden += closed_to_others("/etc") if os.geteuid() == 0 else []  # anybody else's mode bits do it
     tools = find_toolchains(home)
     base = venv_base(cwd)
-    links = [(root, os.readlink(root)) for root in _SYSTEM_ROOTS if os.path.islink(root)]
+    links = [(root, os.readlink(root)) for root in SYSTEM_ROOTS if os.path.islink(root)]
     links += [(path, target) for path, target in tools.links if not any(is_inside(path, root) for root in writes)]
-    system = [root for root in _SYSTEM_ROOTS if os.path.exists(root) and not os.path.islink(root)]
+    system = [root for root in SYSTEM_ROOTS if os.path.exists(root) and not os.path.islink(root)]
     pythons = [p for prefix in (sys.base_prefix, base) if prefix for p in python_roots(prefix, home)]
     asked = _resolve(read)
     found = [root for root in (*tools.roots, *pythons) if not any(is_inside(root, path) for path in hidden)]
@@ -204,6 +207,7 @@ def _plan(
         env=_environment(environ, tools.env, (*reads, *writes), env),
         limits=limits or Limits(),
         links=tuple(links),
+        home_files=_home_files(home),
     )
     check_secrets(plan, home)
     return plan
@@ -278,6 +282,24 @@ def _resolve_one(path: str) -> str:
         return os.path.realpath(path, strict=True)
     except OSError as error:
         raise MissingRoot(f"{path}: {error.strerror}", cure="make it, or leave it out") from error
+
+
+def _home_files(home: str) -> tuple[tuple[str, str], ...]:
+    """Git's configuration of the user's, without what executes something, leads somewhere or may hold a token."""
+    said = "".join(sanitised(_start_of(os.path.join(home, name))) for name in (".config/git/config", ".gitconfig"))
+    return ((".gitconfig", said),) if said else ()
+
+
+def _start_of(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(_GITCONFIG_BYTES).decode("utf-8", "surrogateescape")
+        except OSError:  # a folder
+            return ""
 
 
 def _protected(asked: Iterable[str | os.PathLike[str]], writes: Iterable[str]) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
         struct.pack_into("=i", code, offset, values[name])
     _write("/proc/self/oom_score_adj", _OOM_SCORE)
     grants = _enter_view(setup) if setup["namespaces"] else _open_grants(setup)
+    _fill_home(setup)
     _set_limits(setup)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
@@ -140,8 +141,8 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
 def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     """Build the new root (rung A) and return what Landlock shall grant in it."""
     _unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
-    reads = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["reads"]]
-    writes = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["writes"]]
+    reads = [(path, _open_root(path, setup)) for path in setup["reads"]]
+    writes = [(path, _open_root(path, setup)) for path in setup["writes"]]
     kept = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["protected"]]
     held = [
         (path, kernel.open_beneath_no_symlink(path))
@@ -164,7 +165,25 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
 
 def _open_grants(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     """Open what Landlock shall grant when there is no view of our own (rung B)."""
-    return _open_each([*setup["grants"], *_always()])
+    grants = [(_open_root(path, setup), rights) for path, rights in setup["grants"]]
+    return grants + _open_each(_always())
+
+
+def _open_root(path: bytes, setup: dict) -> int:  # type: ignore[type-arg]
+    """Open a root, which must still be the folder that the runtime holds."""
+    location = kernel.open_beneath_no_symlink(path)
+    status = os.fstat(location)
+    if setup["identities"].get(path, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
+        raise OSError(40, "openat2: another folder has taken the place of a root")  # ELOOP, as for a link
+    return location
+
+
+def _fill_home(setup: dict) -> None:  # type: ignore[type-arg]
+    """Put what the plan names into the commands' own home, which is theirs."""
+    for name, content in setup["home_files"]:
+        fd = os.open(setup["tmp"] + b"/home/" + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        os.write(fd, content)
+        os.close(fd)
 
 
 def _always() -> list[tuple[bytes, int]]:
