@@ -1,6 +1,7 @@
 """The GitHub Action and the pre-commit hook of this repository, run on a repository with a policy.
 
-LocalGPT itself is the one that these tests run in (LOCALGPT_RUN); that a clone's `run` sets one up, test_clean_clone shows.
+LocalGPT itself is the one that these tests run in (LOCALGPT_RUN); that a clone's `run` sets one up, test_clean_clone
+shows.
 """
 
 from __future__ import annotations
