@@ -11,6 +11,7 @@ import typer
 
 from localgpt.cli.lazy import new_app
 from localgpt.cli.output import say, say_json, say_json_line, say_table
+from localgpt.cli.replay import replay
 from localgpt.cli.state import state_of
 from localgpt.errors import AuditError, ExitStatus
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from localgpt.audit.verify import Report
 
 app = new_app(no_args_is_help=True, help="Show and verify the log of every decision.")
+
+app.command(
+    epilog="""
+\b
+Examples:
+  localgpt audit replay NEW.md
+  localgpt audit replay NEW.md --all --json
+\b
+Exit status: 0 nothing would have been allowed that was not, 1 something would, 3 the document is no policy.
+"""
+)(replay)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -47,6 +47,7 @@ class Report:
     codes: Mapping[str, str]
     summary: str
     more: Mapping[str, object] = field(default_factory=dict)
+    show_passed: bool = False
 
 
 def print_report(report: Report, form: Format) -> None:
@@ -67,6 +68,8 @@ _COLOURS = {"error": "31", "warning": "33", "note": "36"}
 def _print_text(report: Report) -> None:
     for result in report.results:
         if result.level == "none":
+            if report.show_passed:
+                say(f"as it was: {result.message}")
             continue
         where = ":".join(str(part) for part in (result.file, result.line or "", result.column or "") if part)
         say(f"{where}: " * bool(where) + f"{coloured(result.level, _COLOURS[result.level])}: {result.message}")

@@ -18,7 +18,7 @@ from localgpt.monitor.events import Answer, SessionStatus
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
-from localgpt.policy import Connect, Decision, Flow, Reach, ReadPath, Run, WritePath
+from localgpt.policy import Connect, Decision, Effect, Flow, Reach, ReadPath, Run, WritePath
 from localgpt.sandbox import Proof
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
@@ -59,8 +59,8 @@ class Journal:
             code=token(decision.code),
             rule=decision.rule or None,
             policy=guard.digest,
-            flow=_digest({"integrity": flow.integrity, "confidentiality": flow.confidentiality}),
-            request=_digest({"tool": prepared.tool, "effects": [str(effect) for effect in prepared.effects]}),
+            flow=flow_digest(flow),
+            request=request_digest(prepared.tool, prepared.effects),
             **self._argv_fields(prepared.argv),
             effects=[_EFFECTS.get(type(effect), "other") for effect in prepared.effects],
             path=prepared.path or None,
@@ -260,6 +260,16 @@ class Journal:
         """Write without a promise: talking goes on when it fails; a log that is broken by it has a `failure`."""
         with contextlib.suppress(AuditError):
             self._append(kind, **fields)
+
+
+def flow_digest(flow: Flow) -> str:
+    """What the log keeps of a context's labels."""
+    return _digest({"integrity": flow.integrity, "confidentiality": flow.confidentiality})
+
+
+def request_digest(tool: str, effects: tuple[Effect, ...]) -> str:
+    """What the log keeps of a request, so that a rebuilt one can be told from another."""
+    return _digest({"tool": tool, "effects": [str(effect) for effect in effects]})
 
 
 def _digest(value: canon.Json) -> str:

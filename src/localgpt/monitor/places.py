@@ -16,10 +16,17 @@ def session_scope(project: Project, sandbox: SandboxConfig, paths: Paths) -> Sco
     places = Places(
         home=str(paths.home),
         workspace=str(paths.workspace),
-        private=(str(paths.device_key), str(paths.audit_dir)),
+        private=(str(paths.device_key), str(paths.audit_dir), *_of_earlier_keys(paths)),
         own=tuple(str(place) for place in own_places(paths) if place != Path("/usr")),
     )
     extra = (*map(str, project.extra), *sandbox.write) if project.trusted else ()
     return make_scope(
         places, str(project.path), trusted=project.trusted, extra_write_roots=extra, resolve=os.path.realpath
     )
+
+
+def _of_earlier_keys(paths: Paths) -> tuple[str, ...]:
+    """Retired device keys, and the logs that they vouch for."""
+    key, log = paths.device_key, paths.audit_dir
+    found = [*key.parent.glob(f"{key.name}.*"), *log.parent.glob(f"{log.name}.*")]
+    return tuple(map(str, sorted(found)))

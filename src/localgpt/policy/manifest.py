@@ -184,7 +184,7 @@ def check_fields(manifest: Manifest, *, bare_name: bool = False) -> None:
     """
     tree = asdict(manifest)
     path = manifest.path
-    if bare_name and "/" not in path and path not in {".", ".."}:
+    if bare_name and path and "/" not in path and path not in {".", ".."}:
         path = f"/{path}"
     _check({**tree, "version": 2, "path": path})
 

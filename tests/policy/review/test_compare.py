@@ -36,7 +36,7 @@ def test_a_rule_that_is_gone_comes_with_an_example():
     (change,) = compare(policy(PUSH), policy()).looser
     assert change.what == "deny argv 'git', 'push' is gone"
     assert change.example == "run `git push`: deny (rule.deny) becomes allow (run.confined)"
-    assert compare(policy(), policy(PUSH)).stricter[0].what == "deny argv 'git', 'push' is gone"
+    assert compare(policy(), policy(PUSH)).stricter[0].what == "deny argv 'git', 'push' is new"
 
 
 def test_a_rule_that_a_wider_one_replaces_is_no_change():

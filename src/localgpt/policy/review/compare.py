@@ -21,6 +21,29 @@ _OPENING_LISTS: Final = frozenset({"not_secret_names"})
 
 
 @dataclass(frozen=True, slots=True)
+class _Words:
+    """How a difference is told, looking forward or backward."""
+
+    gone: str
+    added: str
+    lock: str
+    verdict: str
+    protects: str
+
+
+_FORWARD: Final = _Words(
+    "is gone",
+    "is new",
+    "everything but reading was refused, and is not any more",
+    "{code} was {strict}, and is {loose}",
+    "no longer protects",
+)
+_BACKWARD: Final = _Words(
+    "is new", "is gone", "everything but reading is refused now", "{code} was {loose}, and is {strict}", "now protects"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One difference. `what`: a sentence. `line`: in the new document, or for a rule that is gone in the old one.
 
@@ -42,38 +65,38 @@ class Comparison:
 
 def compare(old: Policy, new: Policy) -> Comparison:
     """Compare two policies, whatever the sessions and contexts in which they will decide."""
-    return Comparison(tuple(_loosened(old, new)), tuple(_loosened(new, old)))
+    return Comparison(tuple(_loosened(old, new)), tuple(_loosened(new, old, _BACKWARD)))
 
 
-def _loosened(old: Policy, new: Policy) -> Iterator[Change]:
+def _loosened(old: Policy, new: Policy, words: _Words = _FORWARD) -> Iterator[Change]:
     """What `new` may allow that `old` does not."""
     if old.locked and not new.locked:
-        yield Change("everything but reading was refused, and is not any more")
+        yield Change(words.lock)
     for rule in old.rules:
         if rule.verdict is not Verdict.ALLOW and not any(_at_least(other, rule) for other in new.rules):
-            yield Change(f"{_spelled(rule)} is gone", rule.line, _example(rule, old, new))
+            yield Change(f"{_spelled(rule)} {words.gone}", rule.line, _example(rule, old, new))
     for rule in new.rules:
         if rule.verdict is Verdict.ALLOW and not any(
             other.verdict is Verdict.ALLOW and covers(other, rule) for other in old.rules
         ):
-            yield Change(f"{_spelled(rule)} is new", rule.line, _example(rule, old, new))
-    yield from _weaker_table(old.table, new.table)
+            yield Change(f"{_spelled(rule)} {words.added}", rule.line, _example(rule, old, new))
+    yield from _weaker_table(old.table, new.table, words)
 
 
 def _at_least(other: Rule, rule: Rule) -> bool:
     return strictness(other.verdict) >= strictness(rule.verdict) and covers(other, rule)
 
 
-def _weaker_table(old: Table, new: Table) -> Iterator[Change]:
+def _weaker_table(old: Table, new: Table, words: _Words) -> Iterator[Change]:
     for code, before in old.verdicts:
         after = new.verdict(code)
         if strictness(after) < strictness(before):
-            yield Change(f"built in: {code.value} was {before}, and is {after}")
+            yield Change(f"built in: {words.verdict.format(code=code.value, strict=before, loose=after)}")
     for name in (field.name for field in fields(Table) if field.name != "verdicts"):
         before_names, after_names = set(getattr(old, name)), set(getattr(new, name))
         lost = after_names - before_names if name in _OPENING_LISTS else before_names - after_names
         if lost:
-            yield Change(f"built in: {name.replace('_', ' ')} no longer protects {', '.join(sorted(lost))}")
+            yield Change(f"built in: {name.replace('_', ' ')} {words.protects} {', '.join(sorted(lost))}")
 
 
 def _example(rule: Rule, old: Policy, new: Policy) -> str:

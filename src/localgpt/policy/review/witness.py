@@ -98,7 +98,7 @@ def _tails(pattern: str) -> list[str]:
     """Each `**` stands for nothing, for one name and for two."""
     tails = [""]
     for part in pattern.split("/"):
-        choices = ("", "x", "x/y") if part == "**" else (part.replace("*", "x").replace("?", "x"),)
+        choices = ("x", "", "x/y") if part == "**" else (part.replace("*", "x").replace("?", "x"),)
         tails = ["/".join(filter(None, (tail, choice))) for tail in tails for choice in choices][:_MAX_EXAMPLES]
     return tails
 
