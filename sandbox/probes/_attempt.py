@@ -1,9 +1,9 @@
-"""One escape attempt a function; each file of this folder is a program: ``python reading.py NAME[,NAME...] WORLD_JSON``.
+"""One escape attempt a function; each file here is a program: ``python reading.py NAME[,NAME...] WORLD_JSON``.
 
-An attempt raises OSError, or returns nothing, when it was refused; what it returns otherwise is what it reached. One that
-leaves something running returns `Left` with the file that it keeps locked: whether anybody still holds the lock when the
-launcher is done is looked at from outside. The world is what somebody planted outside: secrets, listeners, a victim
-process, limits. Standard library only, so that the same files run under any launcher.
+An attempt raises OSError, or returns nothing, when it was refused; what it returns otherwise is what it reached. One
+that leaves something running returns `Left` with the file that it keeps locked: whether anybody still holds the lock
+when the launcher is done is looked at from outside. The world is what somebody planted outside: secrets, listeners, a
+victim process, limits. Standard library only, so that the same files run under any launcher.
 """
 
 import contextlib
@@ -46,9 +46,9 @@ def attempt(_item, *, bare="user", because=""):  # noqa: ARG001 -- read from the
 
     `bare`: under whom it is seen to succeed unconfined: "user" (anybody), "ordinary" (anybody but root), "root", or
     "never", and `because` says why not. With "user", "ordinary" or "root", `because` may say what the host must have.
-    "ours": it goes for the process that serves, so it may only be run in this sandbox, never bare or elsewhere: where it
-    got through, it would hit whoever runs the attempts. Nothing here may do harm when it succeeds: no signal but to what
-    was planted, no change that is not undone.
+    "ours": it goes for the process that serves, so it may only be run in this sandbox, never bare or elsewhere: where
+    it got through, it would hit whoever runs the attempts. Nothing here may do harm when it succeeds: no signal but to
+    what was planted, no change that is not undone.
     """
 
     def register(function):
@@ -130,7 +130,7 @@ def fresh(name):
 
 
 def main():
-    """Run the named attempt, or each of several (with commas between) in a child, and print a line on what came of it."""
+    """Run the named attempt, or each of several (commas between) in a child; print a line on what came of it."""
     names, world = sys.argv[1].split(","), json.loads(sys.argv[2])
     if len(names) == 1:
         _say(_try(names[0], world))

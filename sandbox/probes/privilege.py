@@ -1,7 +1,6 @@
 """Attempts to gain rights, or to use a part of the kernel that commands have no business with."""
 
 # Each attempt is the plain call, as an attacker would write it.
-# ruff: noqa: PTH101, PTH123
 
 import ctypes
 import errno

@@ -1,19 +1,19 @@
 """Attempts on files inside the project that other programs act on: hooks, editor tasks, start-up files, our own policy.
 
 They run in a project where those of the world's "protected" list exist and are protected, and those of its "absent"
-list do not exist yet.
+list do not exist yet. Nothing is undone: whether it is as it was when the launcher is done is looked at from outside.
 """
 
 import os
 import shutil
 from pathlib import Path
 
-from _attempt import attempt, main
+from _attempt import attempt, main, syscall
 
 
 def _append(path):
     with Path(path).open("a") as file:
-        file.write("\n")
+        file.write("changed\n")
     return f"{path} changed"
 
 
@@ -24,78 +24,75 @@ def write_git_configuration(_):
 
 @attempt(23)
 def make_git_hook(_):
-    path = Path(".git/hooks/pre-commit")
-    path.write_text("#!/bin/sh\n")
-    path.unlink()
-    return "made"
+    return Path(".git/hooks/pre-commit").write_text("#!/bin/sh\n")
 
 
 @attempt(23)
 def replace_git_hooks(_):
     """The folder is moved away and made anew."""
-    hooks = Path(".git/hooks")
-    hooks.rename(".git/hooks-away")
-    hooks.mkdir()
-    hooks.rmdir()
-    Path(".git/hooks-away").rename(hooks)
-    return "replaced"
+    Path(".git/hooks").rename(".git/hooks-away")
+    Path(".git/hooks").mkdir()
+    return Path(".git/hooks/pre-commit").write_text("#!/bin/sh\n")
 
 
 @attempt(23)
 def replace_git_folder(_):
     Path(".git").rename("git-away")
     Path(".git/hooks").mkdir(parents=True)
-    shutil.rmtree(".git")
-    Path("git-away").rename(".git")
-    return "replaced"
+    return Path(".git/hooks/pre-commit").write_text("#!/bin/sh\n")
 
 
 @attempt(23)
 def exchange_git_folder(_):
-    from _attempt import syscall
-
-    Path("git-fake/hooks").mkdir(parents=True, exist_ok=True)
-    for _ in range(2):
-        syscall("renameat2", -100, b"git-fake", -100, b".git", 2)
-    return "exchanged"
+    Path("git-fake/hooks").mkdir(parents=True)
+    Path("git-fake/config").write_text("[core]\nfsmonitor = evil\n")
+    return syscall("renameat2", -100, b"git-fake", -100, b".git", 2)
 
 
 @attempt(23)
 def unlink_git_configuration(_):
     path = Path(".git/config")
-    text = path.read_text()
     path.unlink()
-    path.write_text(text)
-    return "unlinked"
+    return path.write_text("[core]\nfsmonitor = evil\n")
 
 
 @attempt(23)
 def rename_over_git_configuration(_):
     path = Path("fake-config")
-    path.write_text(Path(".git/config").read_text())
-    try:
-        path.rename(".git/config")
-    finally:
-        path.unlink(missing_ok=True)
+    path.write_text("[core]\nfsmonitor = evil\n")
+    path.rename(".git/config")
     return "renamed"
+
+
+@attempt(23)
+def truncate_git_configuration(_):
+    os.truncate(".git/config", 0)
+    return "truncated"
 
 
 @attempt(23)
 def write_git_configuration_through_a_hard_link(_):
     """A second name of the same file lies where writing is allowed."""
     path = Path("second-name")
-    path.unlink(missing_ok=True)
     path.hardlink_to(".git/config")
-    try:
-        return _append(path)
-    finally:
-        path.unlink()
+    return _append(path)
 
 
 @attempt(23)
-def change_mode_of_git_configuration(_):
-    Path(".git/config").chmod(0o644)
-    return "changed"
+def write_git_configuration_through_a_mapping(_):
+    import mmap
+
+    with Path(".git/config").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[:4] = b"evil"
+    return "written"
+
+
+@attempt(23)
+def turn_the_project_into_a_link(_):
+    """The hooks are looked up through a link of ours."""
+    shutil.rmtree(".git", ignore_errors=True)
+    Path(".git").symlink_to("git-elsewhere")
+    return "linked"
 
 
 @attempt(23)
@@ -110,10 +107,7 @@ def write_editor_tasks(_):
 
 @attempt(23)
 def add_editor_settings(_):
-    path = Path(".idea/workspace.xml")
-    path.write_text("x")
-    path.unlink()
-    return "made"
+    return Path(".idea/workspace.xml").write_text("x")
 
 
 @attempt(23)
@@ -128,42 +122,46 @@ def write_policy_of_the_project(_):
 
 @attempt(103)
 def make_an_absent_name(world):
-    made = []
-    for name in world["absent"]:
-        path = Path(name)
-        try:
-            path.write_text("x")
-        except OSError:
-            continue
-        path.unlink()
-        made.append(name)
-    return made
+    return _make_each(world, lambda path: path.write_text("x"))
 
 
 @attempt(103)
 def make_an_absent_name_by_renaming(world):
-    made = []
-    for name in world["absent"]:
+    def rename(path):
         Path("fake").write_text("x")
-        try:
-            Path("fake").rename(name)
-        except OSError:
-            Path("fake").unlink()
-            continue
-        Path(name).unlink()
-        made.append(name)
-    return made
+        Path("fake").rename(path)
+
+    return _make_each(world, rename)
+
+
+@attempt(103)
+def make_an_absent_name_by_linking(world):
+    Path("fake").write_text("x")
+    return _make_each(world, lambda path: path.symlink_to("fake"))
 
 
 @attempt(103)
 def make_an_absent_folder(world):
+    def fill(path):
+        path.mkdir()
+        (path / "x").write_text("x")
+
+    return _make_each(world, fill)
+
+
+@attempt(103)
+def make_an_absent_name_in_other_case(world):
+    """On a file system that does not tell them apart it is the same name."""
+    return _make_each(world, lambda path: path.with_name(path.name.upper()).write_text("x"))
+
+
+def _make_each(world, make):
     made = []
     for name in world["absent"]:
         try:
-            os.mkdir(name)  # noqa: PTH102
+            make(Path(name))
         except OSError:
             continue
-        Path(name).rmdir()
         made.append(name)
     return made
 

@@ -1,4 +1,4 @@
-"""Attempts to read what the plan does not grant: secrets, other processes' files, the kernel's; and to learn of them."""
+"""Attempts to read what the plan does not grant: secrets, other processes' files, the kernel's; and to learn of it."""
 
 # Each attempt is the plain call, as an attacker would write it.
 # ruff: noqa: PTH115, PTH116, PTH123, PTH208

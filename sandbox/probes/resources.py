@@ -1,8 +1,9 @@
 """Attempts to use more than the plan's limits, to outlive the command, and to keep whoever waits for it waiting.
 
-What each takes is bounded, so that it can be shown to succeed without a sandbox.
+What each takes is bounded.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -17,7 +18,6 @@ from pathlib import Path
 from _attempt import LEFT_BEHIND_S, Left, attempt, leave, main, silence, syscall
 
 MIB = 1 << 20
-NO_LIMIT = "nobody sets a limit without a sandbox"
 
 
 def _raise(limit, value):
@@ -115,14 +115,44 @@ def memory_of_many_processes(world):
 @attempt(59)
 def memory_in_files(world):
     """Memory that no process has mapped: files of memfd."""
-    wanted = world["limits"]["memory_bytes"] * 2
-    chunk = bytes(MIB)
+    wanted, each = world["limits"]["memory_bytes"] * 2, world["limits"]["file_bytes"]
+    chunk = bytes(each)
     keep = []
-    for _ in range(wanted // (32 * MIB)):
+    for _ in range(wanted // each):
         keep.append(os.memfd_create("hoard"))
-        for _ in range(32):
-            os.write(keep[-1], chunk)
+        os.write(keep[-1], chunk)
     select.select([], [], [], world["watch_s"])
+    return f"{wanted} bytes"
+
+
+@attempt(59, because="room for pipes of this user")
+def memory_in_pipes(world):
+    """What nobody reads stays in the kernel."""
+    kept, total = [], 0
+    while total < world["limits"]["memory_bytes"] and len(kept) < world["limits"]["open_files"] // 2 - 8:
+        kept.append(os.pipe())
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(kept[-1][1], fcntl.F_SETPIPE_SZ, MIB)
+        os.set_blocking(kept[-1][1], False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                total += os.write(kept[-1][1], bytes(65536))
+    return total >= world["limits"]["memory_bytes"] and f"{total} bytes"
+
+
+@attempt(59)
+def memory_in_a_private_file_system(world):
+    """Files in /tmp or /dev/shm may be memory; they count as such, or are bounded by themselves."""
+    wanted, each = world["limits"]["tmp_bytes"] * 2, world["limits"]["file_bytes"]
+    folder, made = Path("/dev/shm"), []
+    try:
+        for index in range(wanted // each):
+            made.append(folder / f"localgpt-probe-{os.getpid()}-{index}")
+            made[-1].write_bytes(bytes(each))
+        select.select([], [], [], world["watch_s"])
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
     return f"{wanted} bytes"
 
 
@@ -161,7 +191,7 @@ def descriptors_without_end(world):
     return f"{len(kept)} descriptors"
 
 
-@attempt(61, bare="root")
+@attempt(61, bare="root", because="CAP_SYS_RESOURCE")
 def raise_own_limits(_):
     """Whatever may raise one hard limit may raise all."""
     return _raise(resource.RLIMIT_RTPRIO, 1)

@@ -6,7 +6,8 @@
 In LAUNCHER's words, {project} is the folder that attempts may change, {home} a planted home, {secrets} its .ssh,
 {state} files like this program's own, {probes} where the attempts lie, {python} their interpreter: the last two must be
 readable. Everything runs in a pid namespace of its own: an attempt that gets through must not reach the host's
-processes. Ends with status 1 when this sandbox lets something through that it must not, 2 when the launcher runs nothing.
+processes. Ends with status 1 when this sandbox lets something through that it must not, 2 when the launcher runs
+nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +34,9 @@ BARE = "bare"
 
 def main(arguments: Sequence[str]) -> int:
     """Run from the command line."""
-    ours, _, launcher = _split(arguments)
+    ours, launcher = _split(arguments)
     options = _parser().parse_args(ours)
-    chosen = [
-        each
-        for each in catalogue.attempts()
-        if not options.only or options.only in {each.name, each.file, each.item.area, str(each.item.number)}
-    ]
+    chosen = [each for each in catalogue.attempts() if not options.only or options.only in _names(each)]
     if not chosen:
         print(f"no attempt is called {options.only}", file=sys.stderr)
         return 2
@@ -49,27 +46,36 @@ def main(arguments: Sequence[str]) -> int:
         print(f"no pid namespace can be made here, so attempts run on our own rungs only: {error}", file=sys.stderr)
         container = None
     results: list[suite.Result] = []
-    with tempfile.TemporaryDirectory(prefix="localgpt-probes-", dir=options.base) as folder:
-        with planted(Path(folder).resolve()) as world:
-            for each in _launchers(options.rungs, launcher, world, container):
-                if said := suite.works(each):
-                    print(f"{each.name} runs nothing: {said}", file=sys.stderr)
-                    return 2
-                for result in suite.run(chosen, each, world):
-                    results.append(result)
-                    if options.json:
-                        print(json.dumps(_row(result)), flush=True)
-    unexpected = [each for each in results if is_unexpected(each)]
+    with (
+        tempfile.TemporaryDirectory(prefix="localgpt-probes-", dir=options.base) as folder,
+        planted(Path(folder).resolve()) as world,
+    ):
+        for each in _launchers(options.rungs, launcher, world, container):
+            if said := suite.works(each):
+                print(f"{each.name} runs nothing: {said}", file=sys.stderr)
+                return 2
+            for result in suite.run(chosen, each, world):
+                results.append(result)
+                if options.json:
+                    print(json.dumps(_row(result)), flush=True)
+    unexpected = [result for result in results if is_unexpected(result)]
     if not options.json:
         print(table(results))
-        for each in unexpected:
-            print(f"UNEXPECTED  {each.launcher}  {each.attempt.name}: {each.outcome} {each.detail}")
+        for result in unexpected:
+            print(f"UNEXPECTED  {result.launcher}  {result.attempt.name}: {result.outcome} {result.detail}")
     return 1 if unexpected else 0
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], str, list[str]]:
+def _names(attempt: catalogue.Attempt) -> set[str]:
+    """What an attempt can be chosen by."""
+    return {attempt.name, attempt.file, attempt.item.area, str(attempt.item.number)}
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and the launcher's words after ``--``."""
     words = list(arguments)
-    return (words[: (at := words.index("--"))], "--", words[at + 1 :]) if "--" in words else (words, "", [])
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:

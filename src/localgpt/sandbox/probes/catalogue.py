@@ -1,4 +1,4 @@
-"""What there is to try, as data: items of ``sandbox/catalogue.tsv``, attempts of ``sandbox/probes``, ``rung-b.toml``."""
+"""What there is to try, as data: items of ``sandbox/catalogue.tsv``, attempts of ``sandbox/probes``, `rung-b.toml`."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class Attempt:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it needs a launch of its own: it goes for limits or for whoever launched it, or is ended for trying."""
-        return self.file == "resources" or self.bare == "ours" or self.item.verdict is Verdict.KILLED
+        """Whether it needs a launch of its own, because what is left of it is looked at, or because it is ended."""
+        return self.file in {"resources", "protected"} or self.bare == "ours" or self.item.verdict is Verdict.KILLED
 
     def succeeds_bare(self, uid: int) -> bool:
         """Whether it is expected to succeed unconfined under `uid`."""
-        return self.bare == "user" or self.bare == ("ordinary" if uid else "root")
+        return self.bare in {"user", "ordinary" if uid else "root"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,11 @@ def items() -> dict[int, Item]:
 @functools.cache
 def attempts() -> tuple[Attempt, ...]:
     """Every attempt, in the order of the files. Read, not imported: they are programs for another process."""
-    found = []
+    found: list[Attempt] = []
     for path in sorted(PROGRAMS.glob("[a-z]*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.decorator_list:
-                found.append(_attempt(path.stem, node))
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        functions = [node for node in body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+        found += [_attempt(path.stem, node) for node in functions]
     return tuple(found)
 
 
@@ -117,8 +117,8 @@ def _text(value: ast.expr, file: str) -> str:
     """A literal, or the name of a constant of the file."""
     if isinstance(value, ast.Name):
         for node in ast.parse((PROGRAMS / f"{file}.py").read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == value.id for t in node.targets):
-                value = node.value
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == value.id:
+                return str(ast.literal_eval(node.value))
     return str(ast.literal_eval(value))
 
 

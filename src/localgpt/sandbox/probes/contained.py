@@ -1,7 +1,7 @@
 """A pid namespace around everything that runs attempts: one that gets through must not reach the host's processes.
 
 Without it, an attempt whose launcher holds nothing back could signal whatever its user may signal. So the whole run
-(world, launchers, judge) goes into a namespace first, and launchers other than this sandbox refuse to start outside one.
+(world, launchers, judge) goes into a namespace first, and launchers other than this sandbox refuse to start outside.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from localgpt.sandbox.plan import Limits, Plan
 from localgpt.sandbox.probes import catalogue
 from localgpt.sandbox.probes.catalogue import Attempt
 from localgpt.sandbox.probes.contained import Container
-from localgpt.sandbox.probes.world import INHERITED, LIMITS, OUTPUT_BYTES, PROTECTED, PYTHON, World
+from localgpt.sandbox.probes.world import ABSENT, INHERITED, LIMITS, OUTPUT_BYTES, PROTECTED, PYTHON, World
 from localgpt.sandbox.proof import Rung
 
 _KEPT: Final = 64 << 10
@@ -76,13 +76,12 @@ class Confined:
 class CommandLine:
     """A command in front of the attempt's; an empty one is no sandbox at all. Runs inside a pid namespace only."""
 
-    grace_s = 1.0
-
     def __init__(self, name: str, prefix: Sequence[str], world: World, container: Container) -> None:
         Container(container.outer)  # proven here and now
         self.name = name
         self.world = world
         self.prefix = [fill(word, world) for word in prefix]
+        self.grace_s = 1.0 if prefix else 0.1
 
     def may_run(self, attempt: Attempt) -> bool:
         return attempt.bare != "ours" and (bool(self.prefix) or attempt.bare != "never")
@@ -173,13 +172,16 @@ def attack_plan(world: World) -> Plan:
     return Plan.workspace_write(
         world.project,
         read=[catalogue.DATA, world.readable],
-        protected=[world.project / name for name in PROTECTED],
+        protected=[world.project / name for name in (*PROTECTED, *ABSENT)],
         limits=Limits(
             timeout_s=60,
             output_bytes=OUTPUT_BYTES,
             processes=LIMITS["processes"],
+            memory_bytes=LIMITS["memory_bytes"],
+            written_bytes=LIMITS["written_bytes"],
             file_bytes=LIMITS["file_bytes"],
             open_files=LIMITS["open_files"],
+            tmp_bytes=LIMITS["tmp_bytes"],
         ),
         environ={"HOME": world.home, "PATH": os.environ.get("PATH", "")},
     )

@@ -16,7 +16,7 @@ from typing import Final
 from localgpt.errors import SandboxError
 from localgpt.sandbox.probes.catalogue import Attempt, Verdict
 from localgpt.sandbox.probes.launchers import Launcher, Ran
-from localgpt.sandbox.probes.world import FLOOD_BYTES, PYTHON, World
+from localgpt.sandbox.probes.world import FLOOD_BYTES, PYTHON, World, disturbed_names, restore
 
 _TIMEOUT_S: Final = 20.0
 _SHORT_S: Final = 1.0
@@ -79,7 +79,13 @@ def _run_alone(attempt: Attempt, launcher: Launcher, world: World) -> Result:
         ran = launcher.run(_argv([attempt], world), timeout_s)
     except SandboxError as error:
         return Result(attempt, launcher.name, Outcome.FAILED, error.message)
-    return Result(attempt, launcher.name, *_judge(attempt, ran, launcher, world))
+    outcome, detail = _judge(attempt, ran, launcher, world)
+    if attempt.file == "protected" and outcome is not Outcome.FAILED:
+        disturbed = disturbed_names(world.project)
+        restore(world.project, disturbed)
+        outcome = Outcome.REACHED if disturbed else Outcome.REFUSED
+        detail = ", ".join(disturbed) or f"all is as it was; inside: {detail}"
+    return Result(attempt, launcher.name, outcome, detail)
 
 
 def _run_together(attempts: Sequence[Attempt], launcher: Launcher, world: World) -> Iterator[Result]:
@@ -116,19 +122,21 @@ def _judge(attempt: Attempt, ran: Ran, launcher: Launcher, world: World) -> tupl
         return Outcome.REACHED, "it went on until it was ended from outside"
     line = ran.output.decode("utf-8", "replace").strip().rpartition("\n")[2]
     word, _, detail = line.partition(" ")
-    if word == "LEFT":
-        held = _is_held(world, detail, launcher.grace_s)
-        return (Outcome.REACHED, f"{detail} is still held") if held else (Outcome.REFUSED, "nobody is left")
-    if word == "SENT":
-        return (Outcome.REACHED, "the victim got a signal") if _got_signal(world) else (Outcome.REFUSED, "nobody got it")
+    if word in {"LEFT", "SENT"}:
+        is_true = _is_held(world, detail, launcher.grace_s) if word == "LEFT" else _got_signal(world)
+        return (Outcome.REACHED, f"true from outside: {line}") if is_true else (Outcome.REFUSED, f"not so: {line}")
     if word in {"REACHED", "REFUSED"}:
         return Outcome(word.lower()), detail
+    return _unsaid(ran)
+
+
+def _unsaid(ran: Ran) -> tuple[Outcome, str]:
+    """What came of an attempt that did not say it."""
     if ran.signal == signal.SIGSYS:
         return Outcome.KILLED, "SIGSYS"
-    said = ran.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
     if ran.timed_out or ran.signal or ran.limit:
         return Outcome.ENDED, ran.limit or ("its time limit" if ran.timed_out else f"signal {ran.signal}")
-    return Outcome.FAILED, said or "no answer"
+    return Outcome.FAILED, ran.errors.decode("utf-8", "replace").strip().rpartition("\n")[2] or "no answer"
 
 
 def _got_signal(world: World) -> bool:
@@ -146,7 +154,8 @@ def _got_signal(world: World) -> bool:
 
 def _is_held(world: World, name: str, grace_s: float) -> bool:
     """Whether anybody still holds the lock on the file `name` of the project."""
-    lock = os.open(world.project / os.path.basename(name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path = world.project / Path(name).name
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     ends = time.monotonic() + grace_s
     try:
         while True:

@@ -19,14 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from localgpt.sandbox.aftermath import SUFFIX
+
 PYTHON: Final = os.path.realpath(sys.executable)
 INHERITED: Final = 20  #: number of the descriptor that the launcher inherits
 LIMITS: Final = {
     "processes": 32, "memory_bytes": 128 << 20, "file_bytes": 4 << 20, "written_bytes": 8 << 20, "open_files": 256,
+    "tmp_bytes": 16 << 20,
 }  # fmt: skip
 FLOOD_BYTES: Final = 8 << 20
 OUTPUT_BYTES: Final = 64 << 10
 _WATCH_S: Final = 0.5
+_PLANTED: Final[dict[str, str | None]] = {  # a folder is None
+    ".git": None, ".git/hooks": None, ".git/config": "[core]\n", ".envrc": "as it was\n", ".vscode": None,
+    ".vscode/tasks.json": "{}\n", ".idea": None, ".mcp.json": "{}\n", "LocalGPT.md": "as it was\n",
+}  # fmt: skip
 PROTECTED: Final = (".git/hooks", ".git/config", ".envrc", ".vscode", ".idea", ".mcp.json", "LocalGPT.md")
 ABSENT: Final = (".bashrc", ".bash_profile", ".profile", ".zshrc", "POLICY.md", "IDENTITY.md")
 _SECRETS: Final = (
@@ -35,7 +42,7 @@ _SECRETS: Final = (
     ".bash_history", ".bashrc", ".cargo/credentials.toml",
 )  # fmt: skip
 _STATE: Final = ("LocalGPT.md", "audit/log.jsonl", "device.key", "memory.sqlite3")
-# Holds a secret in memory and one open, hands the latter to whoever connects to its socket, and says what signal it got.
+# Holds a secret in memory and one open, hands the latter to whoever connects to it, and says what signal it got.
 _VICTIM: Final = """
 import ctypes, os, pathlib, signal, socket, sys, threading
 signal.signal(signal.SIGURG, lambda *_: pathlib.Path(sys.argv[3], "signalled").touch())
@@ -115,13 +122,51 @@ def planted(base: Path) -> Iterator[World]:
 
 
 def _plant_project(project: Path) -> None:
-    for name in PROTECTED:
+    for name, text in _PLANTED.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        if text is None:
+            (project / name).mkdir(exist_ok=True)
+        else:
+            (project / name).write_text(text)
+
+
+def disturbed_names(project: Path) -> list[str]:
+    """Protected names that hold what was not planted. One that is missing does nothing, nor does an empty folder."""
+    found = [name for name, text in _PLANTED.items() if _is_foreign(project / name, text)]
+    for folder in (".git", ".git/hooks", ".vscode", ".idea"):
+        there = {f"{folder}/{each}" for each in _listing(project / folder) if SUFFIX not in each}
+        found += sorted(each for each in there if each not in _PLANTED and _is_something(project / each))
+    cases = {name.casefold() for name in ABSENT}
+    return found + [name for name in _listing(project) if name.casefold() in cases and _is_something(project / name)]
+
+
+def restore(project: Path, disturbed: list[str]) -> None:
+    """Put back what was planted, unless all is as it was."""
+    if not disturbed and all((project / name).exists() for name in _PLANTED):
+        return
+    for name in _listing(project):
         path = project / name
-        is_folder = name in {".git/hooks", ".vscode", ".idea"}
-        (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
-        if not is_folder:
-            path.write_text("as it was\n")
-    (project / ".vscode/tasks.json").write_text("{}\n")
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif not path.is_socket():
+            path.unlink()
+    _plant_project(project)
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 -- names, not paths
+
+
+def _is_something(path: Path) -> bool:
+    return path.is_symlink() or not path.is_dir() or bool(_listing(path))
+
+
+def _is_foreign(path: Path, planted_text: str | None) -> bool:
+    if path.is_symlink():
+        return True
+    if not path.exists():
+        return False
+    return path.is_dir() != (planted_text is None) or (path.is_file() and path.read_text() != planted_text)
 
 
 def _listen(stack: contextlib.ExitStack, base: Path, project: Path) -> dict[str, object]:
