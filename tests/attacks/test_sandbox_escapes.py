@@ -2,90 +2,101 @@
 
 from __future__ import annotations
 
+import ast
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.sandbox.world import World, attack_plan, attempt_argv, attempts, executor, planted
+from tests.sandbox.probing import BARE, Rows, run_suite
+from tests.sandbox.verdicts import check_bare, check_confined
+from tests.sandbox.world import executor
 
-from localgpt.sandbox import Executor, Rung
+from localgpt.sandbox.faults import NotConfined
+from localgpt.sandbox.probes import catalogue, suite
+from localgpt.sandbox.probes.catalogue import Attempt, Verdict
+from localgpt.sandbox.probes.contained import Container
+from localgpt.sandbox.probes.launchers import CommandLine, Confined, attack_plan
+from localgpt.sandbox.probes.world import planted
+from localgpt.sandbox.proof import Rung
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux")
 
-FILES = ("files", "network", "processes", "privilege")
-CASES = [(file, name, bare) for file in FILES for name, bare in attempts(file)]
-# What rung B does not hold, each with its reason in sandbox/HAZARDS.md. Nothing may be added without a decision record.
-NOT_HELD_ON_B = {
-    "stat_secret",
-    "change_mode_outside",
-    "change_times_outside",
-    "change_mode_of_system",
-    "read_victim_command_line",
-}
-KILLED = {"i386_system_call", "x32_system_call"}
+DECISIONS = Path(__file__).resolve().parents[2] / "docs/adr"
+ATTEMPTS = catalogue.attempts()
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with planted(tmp_path_factory.mktemp("world")) as planted_world:
-        yield planted_world
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    return run_suite(tmp_path_factory.mktemp("suite"))
 
 
-@pytest.fixture(scope="module", params=list(Rung), ids=lambda rung: f"rung{rung}")
-def confined(request: pytest.FixtureRequest, world: World) -> Iterator[Executor]:
-    with executor(attack_plan(world), request.param) as running:
-        yield running
-
-
-@pytest.mark.parametrize(("file", "name", "bare"), CASES, ids=[f"{file}-{name}" for file, name, _ in CASES])
-def test_refused(confined: Executor, world: World, file: str, name: str, bare: str | None) -> None:
-    done = confined.run(attempt_argv(file, name, world))
-    said = done.stdout.decode()
-    if name in KILLED and os.uname().machine == "x86_64":
-        assert done.signal == signal.SIGSYS
-    elif confined.proof.rung is Rung.B and name in NOT_HELD_ON_B:
-        if bare == "user" and name != "change_mode_of_system":
-            assert said.startswith("REACHED"), f"{name} is held after all: take it off the list"
-    else:
-        assert said.startswith("REFUSED"), said + done.stderr.decode()
+@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: f"rung{rung}")
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+def test_refused(request: pytest.FixtureRequest, rows: Rows, attempt: Attempt, rung: Rung) -> None:
+    check_confined(request, rows, attempt, rung)
 
 
 @pytest.mark.parametrize(
-    ("file", "name"),
-    [(file, name) for file, name, bare in CASES if bare == "user" or (bare == "root" and os.geteuid() == 0)],
+    "attempt", [each for each in ATTEMPTS if each.succeeds_bare(os.geteuid())], ids=lambda attempt: attempt.name
 )
-def test_succeeds_without_the_sandbox(world: World, file: str, name: str) -> None:
-    done = subprocess.run(
-        attempt_argv(file, name, world),
-        cwd=world.project,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env={"LOCALGPT_PROBE_SECRET": "canary", "PATH": os.environ.get("PATH", "")},
-        check=False,
-    )
-    if done.stdout.startswith("REFUSED") and name in LEFT_TO_THE_HOST:
-        pytest.skip(f"this host refuses it by itself: {done.stdout.strip()}")
-    assert done.stdout.startswith("REACHED"), done.stdout + done.stderr
+def test_succeeds_without_the_sandbox(rows: Rows, attempt: Attempt) -> None:
+    check_bare(rows.of(BARE, attempt), attempt)
 
 
-# These depend on how the kernel was built and set up.
-LEFT_TO_THE_HOST = {
-    "change_attribute_outside", "change_flags_outside", "change_mode_of_system", "count_events", "handle_page_faults",
-    "io_uring", "listen_tcp", "load_bpf", "make_device", "mptcp", "own_user_namespace", "own_user_namespace_by_clone",
-    "own_user_namespace_by_clone3", "read_by_handle", "read_kernel_log", "read_kernel_memory", "read_kernel_messages",
-    "read_through_hardlink", "setuid_by_fchmodat2", "tcp_fast_open", "trace_victim", "type_into_a_terminal",
-    "type_with_high_bits_set", "udp6", "use_io_ports", "vsock", "write_sysfs", "add_a_key", "session_keyring",
-    "watch_outside_with_fanotify", "change_code_segments", "read_victim_memory", "take_victim_descriptor",
-}  # fmt: skip
+@pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: f"rung{rung}")
+def test_nobody_outside_was_touched(tmp_path: Path, rung: Rung) -> None:
+    with planted(tmp_path) as world, executor(attack_plan(world), rung) as running:
+        chosen = [each for each in ATTEMPTS if each.file in {"processes", "writing"}]
+        results = [*suite.run(chosen, Confined(running), world)]
+        assert len(results) == len(chosen)
+        assert Path(f"/proc/{world.victim}").exists()
+        assert Path(str(world.facts["victim_file"])).read_text() == "canary: victim file"
+        assert {path.name for path in Path(str(world.facts["outside"])).iterdir()} == {
+            "disposable", "disposable-folder", "link", "program", "victim",
+        }  # fmt: skip
+        assert running.run(["true"]).exit_status == 0
 
 
-def test_nobody_outside_was_touched(confined: Executor, world: World) -> None:
-    victim = Path(f"/proc/{world.facts['victim']}")
-    assert victim.exists()
-    assert Path(str(world.facts["secret"])).read_text() == "canary: private key"
-    assert confined.run(["true"]).exit_status == 0
+def test_every_item_is_tried() -> None:
+    """By an attempt of its own, or by a test that it names; but for what it says nothing here can stop."""
+    tried = {each.item.number for each in ATTEMPTS}
+    items = catalogue.items().values()
+    assert [each.number for each in items if each.number not in tried and not each.tests] == [
+        each.number for each in items if each.verdict is Verdict.OUTSIDE
+    ]
+    assert {each.number for each in items} == set(range(1, max(tried) + 1))
+
+
+def test_attempts_have_names_of_their_own_and_reasons() -> None:
+    names = [each.name for each in ATTEMPTS]
+    assert len(names) == len(set(names))
+    assert not [each.name for each in ATTEMPTS if each.bare in {"never", "ours"} and not each.because]
+    assert {each.bare for each in ATTEMPTS} == {"user", "ordinary", "root", "never", "ours"}
+
+
+def test_what_rung_b_does_not_hold_is_fixed() -> None:
+    listed = [name for entry in catalogue.not_held_on_b() for name in entry.attempts]
+    assert set(listed) <= {each.name for each in ATTEMPTS}
+    assert len(listed) == len(set(listed))
+    assert not catalogue.names_not_held(Rung.A)
+    text = (catalogue.DATA / "HAZARDS.md").read_text(encoding="utf-8")
+    for entry in catalogue.not_held_on_b():
+        assert f"| {entry.what} | {entry.why} |" in text
+        assert entry.attempts or entry.tests
+        assert [*DECISIONS.glob(f"{entry.decision}-*.md")]
+
+
+def test_other_launchers_start_in_a_pid_namespace_only(tmp_path: Path) -> None:
+    """Where an attempt got through it could signal whatever its user may."""
+    with planted(tmp_path) as world, pytest.raises(NotConfined):
+        CommandLine("none", [], world, Container("pid:[1]"))
+
+
+def test_what_goes_for_the_server_never_runs_elsewhere() -> None:
+    elsewhere = [each for each in ATTEMPTS if each.bare != "ours"]
+    calls = ("getppid", "kill(-1", "kill(0", "PRIO_USER")
+    for program in {each.program for each in elsewhere}:
+        for node in ast.parse(program.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name in {each.name for each in elsewhere}:
+                assert not [call for call in calls if call in ast.unparse(node)], node.name

@@ -92,11 +92,17 @@ _NO_SOCKETS: Final = (
          + _when(1, Comparison.DIFFERS, socket.SOCK_SEQPACKET, 0xF)),
 )  # fmt: skip
 
-# Without an ipc namespace System V objects and message queues are the host's; without a read-only view extended
-# attributes of the user's own files can be changed anywhere.
-_SHARED_HOST: Final = (
+# System V objects are memory of no process: they outlive their command, and no watch over processes counts them. An ipc
+# namespace hides the host's but bounds nothing.
+_NO_SYSTEM_V: Final = (
     Rule(("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
-          "msgctl", "mq_open", "mq_unlink")),
+          "msgctl")),
+)  # fmt: skip
+
+# Without an ipc namespace POSIX message queues are the host's; without a read-only view extended attributes of the
+# user's own files can be changed anywhere.
+_SHARED_HOST: Final = (
+    Rule(("mq_open", "mq_unlink")),
     Rule(("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat",
           "removexattrat", "file_setattr"), errno.ENOTSUP),
 )  # fmt: skip
@@ -135,7 +141,7 @@ def command_rules(*, namespaces: bool, signals_scoped: bool) -> tuple[Rule, ...]
             may send none at all, or it could end any process of the user's.
     """
     alone = () if namespaces else (*_SHARED_HOST, *(_SPARE_ZYGOTE if signals_scoped else _NO_SIGNALS))
-    return (*COMMON, *_NO_SOCKETS, *alone)
+    return (*COMMON, *_NO_SYSTEM_V, *_NO_SOCKETS, *alone)
 
 
 _THREAD: Final = 0x10000  #: CLONE_THREAD; clone3 answers ENOSYS already
@@ -157,7 +163,7 @@ def process_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
         Rule(("execve", "execveat", "fork", "vfork")),
         Rule(("clone",), where=_when(0, Comparison.EQUAL, 0, _THREAD)),
     )
-    return (*COMMON, *_SHARED_HOST, *alone, *_socket_rules(sockets))
+    return (*COMMON, *_NO_SYSTEM_V, *_SHARED_HOST, *alone, *_socket_rules(sockets))
 
 
 def _socket_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
