@@ -19,6 +19,7 @@ from localgpt.monitor.places import session_scope
 from localgpt.monitor.project import Project, check_roots, protected_files, runtime_places, secret_files
 from localgpt.policy import Scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung
+from localgpt.sandbox.egress import Gatekeeper
 from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.sandbox.holds import is_held
 from localgpt.sandbox.toolchains import is_inside
@@ -116,14 +117,20 @@ class Confinement:
     def environment(self) -> tuple[tuple[str, str], ...]:
         return () if self._plan is None else self._plan.env
 
-    def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), place: str = "") -> str:
+    def plan_digest(
+        self,
+        read: tuple[str, ...] = (),
+        write: tuple[str, ...] = (),
+        place: str = "",
+        hosts: tuple[str, ...] = (),
+    ) -> str:
         """Hex SHA-256 that names exactly what a command could reach. `place`: one file that it may make or replace.
 
         Raises:
             SandboxError: a folder of `read` or `write`, or the place, is refused.
         """
         self.check_place(place)
-        plan = self._make_plan(read, write)
+        plan = self._make_plan(read, write, hosts)
         value: dict[str, canon.Json] = {
             "cwd": plan.cwd,
             "read": list(plan.read_roots),
@@ -138,8 +145,16 @@ class Confinement:
     # --- running ------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def executor(self, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> Iterator[Executor]:
+    def executor(
+        self,
+        read: tuple[str, ...] = (),
+        write: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        gatekeeper: Gatekeeper | None = None,
+    ) -> Iterator[Executor]:
         """The session's executor, or for an approved call beyond its plan one of that call's own.
+
+        `gatekeeper` decides about each connection of a call with `hosts`.
 
         Raises:
             EffectsOff: confinement is not proven.
@@ -151,12 +166,13 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not read and not write:
+        if not read and not write and not hosts:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
-        own = Executor(self._make_plan(read, write), max_rung=self._max_rung, min_rung=proven)
+        plan = self._make_plan(read, write, hosts)
+        own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper)
         with own, self._as_running(own) as executor:
             yield executor
 
@@ -181,7 +197,7 @@ class Confinement:
         """
         check_roots((), (place,) if place else (), self.scope, runtime_places(self._paths))
 
-    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...]) -> Plan:
+    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...], hosts: tuple[str, ...] = ()) -> Plan:
         configured = self._settings.write if self.project.trusted else ()
         places = runtime_places(self._paths) if write or configured else ()
         check_roots((*self._settings.read, *read), (*configured, *write), self.scope, places)
@@ -202,6 +218,7 @@ class Confinement:
                 environ=self._environ,
                 denied=self._denied(),
                 protected=self._protected(),
+                hosts=hosts,
             )
         return Plan.read_only(
             self.project.path,
@@ -211,6 +228,7 @@ class Confinement:
             environ=self._environ,
             denied=self._denied(),
             protected=self._protected(),
+            hosts=hosts,
         )
 
     def _denied(self) -> list[str]:
