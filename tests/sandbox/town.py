@@ -9,6 +9,7 @@ came of it. `Town` is the tests' end of that.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.server
 import json
 import os
@@ -25,8 +26,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 WEB, DNS, OWN = "93.184.216.34", "93.184.216.53", "93.184.217.1"
 WEB6 = "2606:2800:220::34"
@@ -73,6 +72,8 @@ class Town:
 @contextlib.contextmanager
 def town() -> Iterator[Town]:
     """A running town; the test is skipped where this host has no such namespaces or no `ip`."""
+    import pytest  # not in the town itself
+
     if sys.platform != "linux" or not shutil.which("ip") or not shutil.which("openssl"):
         pytest.skip("needs Linux, ip and openssl")
     with tempfile.TemporaryDirectory(prefix="lg-town-") as base:
@@ -100,6 +101,19 @@ def _ip(*lines: str) -> None:
         subprocess.run(["ip", *line.split()], check=True, stdout=subprocess.DEVNULL)
 
 
+def _keep_over_exec(capability: int) -> None:
+    """Let `ip` have a capability although nobody here is root: it is added to the inheritable and the ambient set."""
+    from localgpt.sandbox import kernel
+
+    header = struct.pack("Ii", 0x2008_0522, 0)
+    sets = (ctypes.c_char * 24)()
+    ctypes.CDLL(None).capget(header, sets)
+    words = list(struct.unpack("6I", sets.raw))
+    words[2] |= 1 << capability
+    kernel.call("capset", header, struct.pack("6I", *words))
+    kernel.prctl(kernel.PR_CAP_AMBIENT, 2, capability)  # PR_CAP_AMBIENT_RAISE
+
+
 def _enter(base: Path) -> None:
     from localgpt.sandbox import kernel
 
@@ -107,6 +121,7 @@ def _enter(base: Path) -> None:
     kernel.call("unshare", kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET | kernel.CLONE_NEWNS)
     for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         Path(f"/proc/self/{name}").write_text(line)
+    _keep_over_exec(12)  # CAP_NET_ADMIN
     (base / "resolv.conf").write_text(f"nameserver {DNS}\noptions timeout:1 attempts:1\n")
     (base / "hosts").write_text("127.0.0.1 localhost\n")
     for name in ("resolv.conf", "hosts"):
