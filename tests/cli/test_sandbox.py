@@ -228,11 +228,29 @@ def test_a_signed_deny_rule_bites_and_survives_deletion(home):
     assert home.run("verify").status == 3
 
 
-def test_hosts_are_refused_not_ignored(home):
-    result = home.run("sandbox", "run", "--allow-host", "example.com", "--", "touch", "ran")
-    assert result.status == 3
-    assert not (home.cwd / "ran").exists()
-    assert home.run("sandbox", "run", "--allow-host", "example.com:x", "--", "true").status == 2
+def test_a_host_is_reached_when_it_is_named_and_only_then(home):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        answering = threading.Thread(target=_answer_once, args=(server,), daemon=True)
+        answering.start()
+        url = f"http://127.0.0.1:{port}/"
+        refused = home.run("sandbox", "run", "--allow-host", "example.com", "--json", "--", "curl", "-sS", url)
+        assert [c["code"] for c in refused.json["connections"]] == ["net.private"]
+        reached = home.run("sandbox", "run", "--allow-host", f"127.0.0.1:{port}", "--", "curl", "-sS", url)
+        assert (reached.status, reached.out) == (0, "hello\n"), reached
+        answering.join(5)
+    seen = [(e["verdict"], e["code"]) for e in entries(home) if e["kind"] == "connection"]
+    assert seen == [("deny", "net.private"), ("allow", "listed"), ("allow", "net.closed")]
+    for bad in ("example.com:x", "127.1", "*.example.com"):
+        assert home.run("sandbox", "run", "--allow-host", bad, "--", "true").status == 2
+    assert home.run("sandbox", "run", "--allow-host", "169.254.169.254:80", "--", "true").status == 3
+
+
+def _answer_once(server):
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
 
 
 def test_places_that_are_no_project(home):

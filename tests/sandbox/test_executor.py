@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,11 +233,6 @@ def test_a_working_directory_outside(running: Executor, cwd: str) -> None:
 def test_a_working_directory_that_is_gone(running: Executor, project: Path) -> None:
     with pytest.raises(faults.WorkingDirectoryOutside):
         running.run(["true"], cwd=str(project / "never"))
-
-
-def test_hosts_are_refused(project: Path) -> None:
-    with pytest.raises(faults.HostsUnsupported), Executor(replace(Plan.workspace_write(project), hosts=("a.example",))):
-        pass
 
 
 def test_the_runtime_inside_a_write_root(tmp_path: Path) -> None:

@@ -106,7 +106,10 @@ _SPEC: Final = {
         "request:token status:token code:token? input_tokens:count? output_tokens:count? cache_read_tokens:count? "
         "cache_write_tokens:count? cost_microusd:count? bytes_in:count? tool_calls:count? duration_ms:count?"
     ),
-    "connection": "role:token host:name port:count? verdict:token code:token? path:path?",
+    "connection": (
+        "role:token host:name port:count? verdict:token code:token? path:path? call:token? address:name? "
+        "bytes_out:count? bytes_in:count?"
+    ),
     "file.change": (
         "call:token? path:path action:token before_sha256:hex? after_sha256:hex? before_bytes:count? after_bytes:count?"
     ),

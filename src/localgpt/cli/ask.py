@@ -65,7 +65,7 @@ def ask(
     from localgpt.cli.state import state_of
 
     text, attachments = gather(question or [], _standard_input())
-    state, front = state_of(ctx), _front(plain=plain)
+    state, front = state_of(ctx), open_front(plain=plain)
     with start(state, Options(model, tuple(add_dir or ()), trust), front) as started:
         directory = state.paths.sessions_dir(state.agent)
         chosen = session if session is not None or not continue_ else newest_session(directory, front)
@@ -188,7 +188,7 @@ def _standard_input() -> str | None:
     return data.decode("utf-8", "replace")
 
 
-def _front(*, plain: bool) -> SilentFront:
+def open_front(*, plain: bool) -> SilentFront:
     """Questions and panels go to standard error; they can be answered only when standard input is a terminal too."""
     import os
 

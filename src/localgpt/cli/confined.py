@@ -19,18 +19,19 @@ from localgpt.cli.state import State
 from localgpt.config import ensure_directory
 from localgpt.crypto import load_device_key
 from localgpt.errors import ConfigError, PolicyError, SandboxError
-from localgpt.monitor.approval import ExactCall
+from localgpt.monitor.approval import Approvals, ExactCall
 from localgpt.monitor.confinement import Confinement
-from localgpt.monitor.events import Answer, Choice
+from localgpt.monitor.events import Answer, Approver, Choice
 from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.hosts import hosts_of, parse_host, with_sinks
 from localgpt.monitor.journal import Journal
+from localgpt.monitor.network import Doorkeeper
 from localgpt.monitor.policies import open_policy
 from localgpt.monitor.project import Project, Trust, TrustStore, check_project
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran, read_shell
 from localgpt.policy import Connect, Decision, Effect, Flow, ReadPath, Request, Run, Verdict, WritePath
 from localgpt.sandbox import Completed, Proof
-from localgpt.sandbox.faults import HostsUnsupported
 from localgpt.tools import ShellCall
 from localgpt.wire import ToolOutcome
 
@@ -70,8 +71,8 @@ class Outcome:
     proof: Proof
 
 
-def run_confined(state: State, wish: Wish) -> Outcome:
-    """Decide, log, run.
+def run_confined(state: State, wish: Wish, approver: Approver) -> Outcome:
+    """Decide, log, run; `approver` is asked about hosts that the wish does not name, when it names any.
 
     Raises:
         CommandDenied: by the policy.
@@ -88,12 +89,11 @@ def run_confined(state: State, wish: Wish) -> Outcome:
     call = ShellCall(shlex.join(wish.argv))
     prepared = Prepared("shell", call, wish.argv, wish.argv, b"", effects, "", wish.timeout_s)
     typed = _Typed(f"typed-{time.monotonic_ns()}", prepared, read, write)
-    with _opened(state, Project(folder, _writable(state, folder, wish.writable)), wish.profile) as opened:
+    project = Project(folder, _writable(state, folder, wish.writable))
+    with _opened(state, project, wish.profile, approver) as opened:
         if (proof := opened.confinement.proof) is None:
             raise SandboxError(f"nothing is run: {opened.confinement.effects_off}", cure="localgpt sandbox status")
         decision = opened.decide(typed)
-        if wish.hosts:
-            raise HostsUnsupported("commands have no network in this version", cure="leave --allow-host out")
         return Outcome(opened.run(typed), decision, proof)
 
 
@@ -106,6 +106,10 @@ class _Typed:
     read: tuple[str, ...]
     write: tuple[str, ...]
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return hosts_of(self.prepared.effects)
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -114,25 +118,27 @@ class _Opened:
     journal: Journal
     guard: PolicyGuard
     confinement: Confinement
+    approvals: Approvals
 
     def decide(self, typed: _Typed) -> Decision:
         """Decide and log; durable when this returns. Raises `CommandDenied`."""
-        plan = self.confinement.plan_digest(typed.read, typed.write)
+        plan = self._exact_call(typed).plan_digest
         self.journal.sandbox_proof(self.confinement.proof, plan)
         request = Request(typed.prepared.tool, typed.prepared.effects, self.confinement.scope)
-        decision = self.guard.decide(Flow(), request)
+        decision = with_sinks(self.guard.decide(Flow(), request), typed.prepared.effects)
         self.journal.decided(typed.call_id, typed.prepared, decision, self.guard, Flow())
         if decision.verdict is Verdict.DENY:
             raise CommandDenied(f"{decision.code}: {decision.sentence}", cure="read LocalGPT.md; localgpt verify")
         if decision.verdict is Verdict.ASK:
-            self._log_answer(typed, plan)
+            # The user typed the command and its options, which is the answer to the policy's question.
+            self.journal.answered(typed.call_id, Answer(Choice.ONCE, "typed"), self._exact_call(typed).digest())
         return decision
 
     def run(self, typed: _Typed) -> Completed:
         """Run to the end and log the outcome, whatever it is."""
         started = time.monotonic()
         try:
-            with self.confinement.executor(typed.read, typed.write) as executor:
+            with self.confinement.executor(typed.read, typed.write, typed.hosts, self._doorkeeper(typed)) as executor:
                 completed = executor.run(typed.prepared.argv, timeout_s=typed.prepared.timeout_s)
         except BaseException as error:
             ran = Ran(ToolOutcome.FAILED, None, time.monotonic() - started, "", type(error).__name__)
@@ -141,16 +147,19 @@ class _Opened:
         self.journal.finished(typed.call_id, typed.prepared, read_shell(completed))
         return completed
 
-    def _log_answer(self, typed: _Typed, plan: str) -> None:
-        """The user typed the command and its options, which is the answer to the policy's question."""
+    def _doorkeeper(self, typed: _Typed) -> Doorkeeper:
+        scope, call = self.confinement.scope, self._exact_call(typed)
+        return Doorkeeper(typed.call_id, call, self.guard, Flow(), scope, self.approvals, self.journal)
+
+    def _exact_call(self, typed: _Typed) -> ExactCall:
         prepared, confinement = typed.prepared, self.confinement
         folder = str(confinement.project.path)
-        call = ExactCall(prepared.tool, prepared.shown, folder, confinement.environment, plan, prepared.stdin)
-        self.journal.answered(typed.call_id, Answer(Choice.ONCE, "typed"), call.digest())
+        plan = confinement.plan_digest(typed.read, typed.write, hosts=typed.hosts)
+        return ExactCall(prepared.tool, prepared.shown, folder, confinement.environment, plan, prepared.stdin)
 
 
 @contextmanager
-def _opened(state: State, project: Project, profile: str) -> Iterator[_Opened]:
+def _opened(state: State, project: Project, profile: str, approver: Approver) -> Iterator[_Opened]:
     """Open all three; a fresh home is set up first, because without a key nothing could be logged."""
     paths = state.paths
     for _ in prepare(state):
@@ -163,7 +172,7 @@ def _opened(state: State, project: Project, profile: str) -> Iterator[_Opened]:
         journal.policy_state(guard)
         confinement = Confinement(project, state.config.sandbox, paths, state.environ, profile=profile)
         try:
-            yield _Opened(journal, guard, confinement)
+            yield _Opened(journal, guard, confinement, Approvals(approver))
         finally:
             confinement.close()
     finally:
@@ -185,9 +194,6 @@ def _resolved(path: Path) -> str:
 
 
 def _connect(host: str) -> Connect:
-    name, _, port = host.rpartition(":")
-    if not name:
-        return Connect(host, 443)
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if (effect := parse_host(host)) is None:
         raise BadHost(f"{host!r} is no host", cure="write HOST or HOST:PORT")
-    return Connect(name, int(port))
+    return effect

@@ -15,7 +15,8 @@ from localgpt.cli.state import state_of
 from localgpt.errors import ExitStatus
 
 if TYPE_CHECKING:
-    from localgpt.cli.confined import Outcome
+    from localgpt.cli.confined import Outcome, Wish
+    from localgpt.monitor.events import Approver
     from localgpt.sandbox import HostReport
 
 app = new_app(no_args_is_help=True, help="What confines commands here; test it; run one command in it.")
@@ -78,6 +79,7 @@ Examples:
   localgpt sandbox run --profile read-only -- grep -rn TODO .
   localgpt sandbox run --profile build -- make
   localgpt sandbox run --read /opt/data --timeout 10 -- sh -c 'wc -l /opt/data/*'
+  localgpt sandbox run --allow-host pypi.org --allow-host files.pythonhosted.org -- pip download six
 \b
 Exit status: the command's own; 124 it ran out of time; 3 denied by the policy, or nothing can be
 proven here; 2 a folder or option is wrong. The command reads nothing from standard input.
@@ -90,7 +92,10 @@ def run(
     profile: Annotated[Profile, typer.Option("--profile", help="What may be changed.")] = Profile.WORKSPACE_WRITE,
     write: Annotated[list[Path] | None, typer.Option("--write", help="A folder it may change as well.")] = None,
     read: Annotated[list[Path] | None, typer.Option("--read", help="A folder it may read as well.")] = None,
-    allow_host: Annotated[list[str] | None, typer.Option("--allow-host", help="HOST or HOST:PORT.")] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="HOST or HOST:PORT it may reach."),
+    ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="Seconds.")] = None,
     json: _Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass output through byte for byte.")] = False,
@@ -112,12 +117,23 @@ def run(
         hosts=tuple(allow_host or ()),
         timeout_s=timeout,
     )
-    outcome = run_confined(state_of(ctx), wish)
+    outcome = run_confined(state_of(ctx), wish, _approver(wish))
     if json:
         say_json(_as_object(outcome))
     else:
         _pass_through(outcome, raw=raw)
     return ExitStatus.TIMED_OUT if outcome.completed.timed_out else outcome.completed.exit_status
+
+
+def _approver(wish: Wish) -> Approver:
+    """Whoever can be asked about further hosts of a command that has some: a person at the terminal, or nobody."""
+    from localgpt.cli.terminal.approval import DenyingApprover
+
+    if not wish.hosts or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return DenyingApprover()
+    from localgpt.cli.ask import open_front
+
+    return open_front(plain=False)
 
 
 def _as_object(outcome: Outcome) -> dict[str, object]:
@@ -135,6 +151,10 @@ def _as_object(outcome: Outcome) -> dict[str, object]:
         "verdict": outcome.decision.verdict.value,
         "code": outcome.decision.code,
         "rung": outcome.proof.rung.value,
+        "connections": [
+            {"host": c.host, "port": c.port, "code": c.code, "about": c.about, "sent": c.sent, "received": c.received}
+            for c in done.connections
+        ],
     }
 
 

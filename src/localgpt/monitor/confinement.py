@@ -19,6 +19,7 @@ from localgpt.monitor.places import session_scope
 from localgpt.monitor.project import Project, check_roots, own_places, protected_files, runtime_places, secret_files
 from localgpt.policy import Scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung, profiles
+from localgpt.sandbox.egress import Gatekeeper
 from localgpt.sandbox.faults import DeniedNotEnforceable
 from localgpt.sandbox.holds import is_held
 from localgpt.sandbox.toolchains import is_inside
@@ -128,14 +129,20 @@ class Confinement:
     def environment(self) -> tuple[tuple[str, str], ...]:
         return () if self._plan is None else self._plan.env
 
-    def plan_digest(self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), place: str = "") -> str:
+    def plan_digest(
+        self,
+        read: tuple[str, ...] = (),
+        write: tuple[str, ...] = (),
+        place: str = "",
+        hosts: tuple[str, ...] = (),
+    ) -> str:
         """Hex SHA-256 that names exactly what a command could reach. `place`: one file that it may make or replace.
 
         Raises:
             SandboxError: a folder of `read` or `write`, or the place, is refused.
         """
         self.check_place(place)
-        plan = self._make_plan(read, write)
+        plan = self._make_plan(read, write, hosts)
         value: dict[str, canon.Json] = {
             "cwd": plan.cwd,
             "read": list(plan.read_roots),
@@ -151,13 +158,21 @@ class Confinement:
 
     @contextlib.contextmanager
     def executor(
-        self, read: tuple[str, ...] = (), write: tuple[str, ...] = (), *, file: str = ""
+        self,
+        read: tuple[str, ...] = (),
+        write: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        gatekeeper: Gatekeeper | None = None,
+        *,
+        file: str = "",
     ) -> Iterator[Executor]:
         """The session's executor, or for an approved call beyond its plan one of that call's own.
 
         Args:
             read: more to read.
             write: more folders to change.
+            hosts: what it may connect to.
+            gatekeeper: decides about each connection of a call with `hosts`.
             file: one file to change, made by `placing` for a place that was checked.
 
         Raises:
@@ -170,12 +185,13 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not read and not write and not file:
+        if not read and not write and not hosts and not file:
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
-        own = Executor(self._make_plan(read, write, file), max_rung=self._max_rung, min_rung=proven)
+        plan = self._make_plan(read, write, hosts, file)
+        own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper)
         with own, self._as_running(own) as executor:
             yield executor
 
@@ -205,7 +221,9 @@ class Confinement:
         """
         check_roots((), (place,) if place else (), self.scope, own_places(self._paths))
 
-    def _make_plan(self, read: tuple[str, ...], write: tuple[str, ...], file: str = "") -> Plan:
+    def _make_plan(
+        self, read: tuple[str, ...], write: tuple[str, ...], hosts: tuple[str, ...] = (), file: str = ""
+    ) -> Plan:
         configured = self._settings.write if self.project.trusted else ()
         places = runtime_places(self._paths) if write or configured else ()
         check_roots((*self._settings.read, *read), (*configured, *write), self.scope, places)
@@ -227,6 +245,7 @@ class Confinement:
                 environ=self._environ,
                 denied=self._denied(),
                 protected=self._protected(),
+                hosts=hosts,
             )
             return self._profile.equip(plan, str(self._paths.cache_dir / "build"))
         return Plan.read_only(
@@ -237,6 +256,7 @@ class Confinement:
             environ=self._environ,
             denied=self._denied(),
             protected=self._protected(),
+            hosts=hosts,
         )
 
     def _denied(self) -> list[str]:

@@ -18,8 +18,9 @@ from localgpt.monitor.events import Answer, SessionStatus
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
-from localgpt.policy import Connect, Decision, Effect, Flow, Reach, ReadPath, Run, WritePath
+from localgpt.policy import Connect, Decision, Effect, Flow, Reach, ReadPath, Run, Verdict, WritePath
 from localgpt.sandbox import Proof
+from localgpt.sandbox.egress import Connection
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
@@ -74,6 +75,17 @@ class Journal:
         """
         self._append("approval", call=token(call_id), choice=answer.choice.value, digest=digest)
 
+    def connecting(self, call_id: str, host: str, port: int, verdict: Verdict, code: str) -> None:
+        """Write the decision on one connection of a command; as binding as `decided`.
+
+        Raises:
+            AuditError: it could not be written; nothing may be connected.
+        """
+        self._append(
+            "connection", role="command", call=token(call_id), host=host, port=port, verdict=verdict.value,
+            code=token(code),
+        )  # fmt: skip
+
     # --- noted before it happens; talking goes on without ------------------------------------------------------
 
     def decided_model(self, request_id: str, host: str, decision: Decision, guard: PolicyGuard) -> None:
@@ -121,6 +133,23 @@ class Journal:
             tools=len(call.tools),
             max_tokens=call.max_tokens,
             schema=call.schema_json is not None,
+        )
+
+    def connected(self, call_id: str, connection: Connection) -> None:
+        """Write the end of a connection: how much went through, or why nothing did."""
+        if connection.code == "net.unlisted":
+            return  # the decision says so
+        self._note(
+            "connection",
+            role="command",
+            call=token(call_id),
+            host=connection.host,
+            port=connection.port,
+            verdict="allow" if connection.opened else "deny",
+            code="net.closed" if connection.opened else connection.code,
+            address=connection.about or None,
+            bytes_out=connection.sent,
+            bytes_in=connection.received,
         )
 
     # --- what happened ------------------------------------------------------------------------------------------

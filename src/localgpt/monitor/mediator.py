@@ -28,8 +28,10 @@ from localgpt.monitor.events import (
     ToolStarted,
 )
 from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.hosts import hosts_of, with_sinks
 from localgpt.monitor.journal import Journal
 from localgpt.monitor.models import ChosenModel
+from localgpt.monitor.network import Doorkeeper
 from localgpt.monitor.peers import Peers
 from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
@@ -221,7 +223,7 @@ class Mediator:
         return ToolResult(request.call_id, ToolOutcome.DENIED, "", _RUNTIME, sentence)
 
     def _mediate(self, call_id: str, prepared: Prepared) -> Generator[Event, None, ToolResult]:
-        decision = self._decide(prepared.tool, prepared.effects)
+        decision = with_sinks(self._decide(prepared.tool, prepared.effects), prepared.effects)
         off = self._confinement.effects_off or self._journal.failure
         if off and decision.verdict is not Verdict.DENY:
             decision = Decision(Verdict.DENY, "effects.off", f"effects are off: {off}", "runtime")
@@ -235,7 +237,7 @@ class Mediator:
         if not settled.run and settled.doomed is None:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
             return _refusal(call_id, settled)
-        ran = settled.doomed or self._execute(prepared)
+        ran = settled.doomed or self._execute(call_id, prepared)
         self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
         notice = ran.problem or ran.notice
@@ -287,16 +289,7 @@ class Mediator:
         )
 
     def _ask(self, call_id: str, prepared: Prepared, decision: Decision, diff: str) -> Answer:
-        read, place = self._beyond(prepared)
-        read = tuple(path for path in read if path != place)  # which may be there or not: the answer is about both
-        call = ExactCall(
-            prepared.tool,
-            prepared.shown,
-            str(self._confinement.project.path),
-            self._confinement.environment,
-            self._confinement.plan_digest(read, (), place),
-            prepared.stdin,
-        )
+        call = self._exact_call(prepared)
         answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff=diff)
         self._journal.answered(call_id, answer, call.digest())
         return answer
@@ -309,9 +302,9 @@ class Mediator:
             request = preview_request(call, prepared.path)
             return read_reply(executor.run(prepared.argv, stdin=request, timeout_s=prepared.timeout_s))
 
-    def _execute(self, prepared: Prepared) -> Ran:
+    def _execute(self, call_id: str, prepared: Prepared) -> Ran:
         try:
-            completed = self._run(prepared)
+            completed = self._run(call_id, prepared)
             ran = read_shell(completed) if isinstance(prepared.call, ShellCall) else read_reply(completed)
         except (SandboxError, EffectsOff) as error:
             ran = _failed(error)
@@ -322,11 +315,13 @@ class Mediator:
             ran = _failed(error)
         return ran
 
-    def _run(self, prepared: Prepared) -> Completed:
+    def _run(self, call_id: str, prepared: Prepared) -> Completed:
         read, place = self._beyond(prepared)
         if place:
             return self._run_in_place(prepared, read, place)
-        with self._confinement.executor(read, ()) as executor:
+        hosts = hosts_of(prepared.effects)
+        door = self._doorkeeper(call_id, prepared) if hosts else None
+        with self._confinement.executor(read, (), hosts, door) as executor:
             return executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
 
     def _run_in_place(self, prepared: Prepared, read: tuple[str, ...], place: str) -> Completed:
@@ -340,6 +335,23 @@ class Mediator:
             if read_reply(completed).outcome is ToolOutcome.DONE:
                 file.keep()
         return completed
+
+    def _doorkeeper(self, call_id: str, prepared: Prepared) -> Doorkeeper:
+        scope = self._confinement.scope
+        call = self._exact_call(prepared)
+        return Doorkeeper(call_id, call, self._guard, self._flow, scope, self._approvals, self._journal)
+
+    def _exact_call(self, prepared: Prepared) -> ExactCall:
+        read, place = self._beyond(prepared)
+        read = tuple(path for path in read if path != place)  # which may be there or not: the answer is about both
+        return ExactCall(
+            prepared.tool,
+            prepared.shown,
+            str(self._confinement.project.path),
+            self._confinement.environment,
+            self._confinement.plan_digest(read, (), place, hosts_of(prepared.effects)),
+            prepared.stdin,
+        )
 
     def _beyond(self, prepared: Prepared) -> tuple[tuple[str, ...], str]:
         """What beyond the session's plan exactly this call needs: paths to read, and one file to make or replace."""

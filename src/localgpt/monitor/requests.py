@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
-from localgpt.policy import Effect, ReadPath, Run, WritePath
+from localgpt.monitor.hosts import parse_host
+from localgpt.policy import Connect, Effect, ReadPath, Run, WritePath
 from localgpt.tools import (
     Call,
     EditFileCall,
@@ -26,6 +27,7 @@ from localgpt.tools import (
     worker_request,
 )
 
+_MAX_HOSTS: Final = 16
 _SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 
 
@@ -69,9 +71,24 @@ def prepare(name: str, arguments_json: str, cwd: Path, home: Path, skip: tuple[s
 
 
 def prepare_shell(tool: str, call: ShellCall) -> Prepared:
-    """A shell command: one argv, no operand that could be trusted, no network."""
+    """A shell command: one argv, no operand that could be trusted, and the network only to the hosts that it names.
+
+    Raises:
+        ToolArgumentError: what it names is no host.
+    """
     argv = (_shell(), "-c", call.command)
-    return Prepared(tool, call, argv, argv, b"", (Run(argv),), "", call.timeout_s)
+    return Prepared(tool, call, argv, argv, b"", (Run(argv), *_connects(call.hosts)), "", call.timeout_s)
+
+
+def _connects(hosts: str) -> tuple[Connect, ...]:
+    found = []
+    for word in hosts.replace(",", " ").split():
+        if (effect := parse_host(word)) is None:
+            raise ToolArgumentError('"hosts" are names such as pypi.org or localhost:8080, separated by blanks')
+        found.append(effect)
+    if len(found) > _MAX_HOSTS:
+        raise ToolArgumentError(f'"hosts" names {len(found)} hosts; at most {_MAX_HOSTS} are taken')
+    return tuple(dict.fromkeys(found))
 
 
 def resolve(path: str, cwd: Path, home: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -16,15 +15,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
-from localgpt.sandbox import landlock, rules, seccomp
+from localgpt.sandbox import rules, seccomp, zygote
 from localgpt.sandbox.aftermath import NOTHING
+from localgpt.sandbox.egress import Egress, Gatekeeper, ListedOnly
 from localgpt.sandbox.faults import (
     CommandInvalid,
     ExecutorClosed,
     HostsUnsupported,
-    KernelTooOld,
     NotConfined,
-    PlatformUnsupported,
     RungLost,
     SwappedRoot,
     WorkingDirectoryOutside,
@@ -39,7 +37,8 @@ from localgpt.sandbox.proof import Proof, Rung, missing
 from localgpt.sandbox.protection import Protection
 from localgpt.sandbox.roots import HeldRoots
 from localgpt.sandbox.running import Command, Completed, Wake, never_started, run_command
-from localgpt.sandbox.syscalls import ARCH, TABLES
+from localgpt.sandbox.support import usable_abi
+from localgpt.sandbox.syscalls import ARCH
 from localgpt.sandbox.toolchains import is_inside
 from localgpt.sandbox.usage import uncounted
 
@@ -54,7 +53,15 @@ class Executor:
     nothing runs; there is no way to run a command of this class unconfined.
     """
 
-    def __init__(self, plan: Plan, *, max_rung: Rung = Rung.A, min_rung: Rung = Rung.B, max_abi: int = 99) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        max_rung: Rung = Rung.A,
+        min_rung: Rung = Rung.B,
+        max_abi: int = 99,
+        gatekeeper: Gatekeeper | None = None,
+    ) -> None:
         """Prepare; nothing starts yet.
 
         Args:
@@ -62,6 +69,7 @@ class Executor:
             max_rung: do not try anything stronger (for tests, and for comparing).
             min_rung: serve on nothing weaker. A zygote that is replaced never comes back on a lower rung.
             max_abi: use no more of Landlock than this ABI (for tests of older kernels).
+            gatekeeper: decides about connections, for a plan with hosts; without one, what the plan lists is allowed.
         """
         self.plan = plan
         self._max_rung = max_rung
@@ -76,6 +84,8 @@ class Executor:
         self._private: PrivateDirectory | None = None
         self._protection = Protection(plan)
         self._roots: HeldRoots | None = None
+        self._gatekeeper = gatekeeper or ListedOnly()
+        self._egress: Egress | None = None
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
@@ -159,7 +169,7 @@ class Executor:
             limits = self.plan.limits
             command = Command(
                 argv=tuple(argv),
-                env=(("HOME", f"{self.temporary}/home"), ("TMPDIR", self.temporary), *self.plan.env, *more),
+                env=(*self._environment(), *more),
                 cwd=where,
                 stdin=stdin,
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
@@ -167,7 +177,7 @@ class Executor:
             )
             self._protection.before_command()
             try:
-                done = run_command(link, command, wake)
+                done = run_command(link, command, wake, self._egress)
             except CommandInvalid:
                 raise
             except BaseException:
@@ -176,6 +186,9 @@ class Executor:
                 raise
             left = self._protection.after_command()
             return done if left is NOTHING else replace(done, left=left)
+
+    def _environment(self) -> tuple[tuple[str, str], ...]:
+        return (("HOME", f"{self.temporary}/home"), ("TMPDIR", self.temporary), *_proxies(self.plan), *self.plan.env)
 
     def _checked_cwd(self, cwd: str | None) -> str:
         if cwd is None:
@@ -191,7 +204,9 @@ class Executor:
 
     def _living(self) -> Link:
         """The link to a zygote that is there; one that died while idle is replaced."""
-        if self._link is not None and not self._link.is_alive():
+        if (self._link is not None and not self._link.is_alive()) or (
+            self._egress is not None and not self._egress.is_alive()
+        ):
             self._stop()
         if self._link is None:
             self._start()
@@ -201,11 +216,12 @@ class Executor:
 
     def _start(self) -> None:
         abi = usable_abi(self._max_abi)
-        if self.plan.hosts:
-            raise HostsUnsupported(
-                f"commands have no network, but the plan names {', '.join(self.plan.hosts)}", cure="plan without hosts"
-            )
         why = "rung B was asked for" if self._max_rung is Rung.B else self._try_highest(abi)
+        if why and self.plan.networked:
+            raise HostsUnsupported(
+                f"hosts cannot be allowed one by one without a network namespace of the command's own: {why}",
+                cure="run without hosts; `localgpt sandbox status` says why there is no such namespace",
+            )
         if why:
             if self._min_rung is Rung.A:
                 raise RungLost(
@@ -243,13 +259,17 @@ class Executor:
             self._protection.prepare(mounts=rung is Rung.A)
             canaries = Canaries((*self.plan.read_roots, *self.plan.write_roots))
             with contextlib.closing(canaries):
-                setup = _setup(self.plan, rung, abi, os.fsencode(canaries.file), self.temporary)
+                if self.plan.networked:
+                    self._egress = Egress(self.plan.hosts, self._gatekeeper)
+                setup = _setup(self.plan, rung, abi, canaries, self.temporary)
                 self._link = Link(setup | _protected(self._protection) | {"identities": self._roots.identities()})
                 self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
+                if self._egress is not None:
+                    mechanisms += self._egress.ready(self._link.take_listener())
                 heard = canaries.heard()
             unwinding.pop_all()
-        lacking = missing(rung, mechanisms)
+        lacking = missing(rung, mechanisms, networked=self.plan.networked)
         if heard or lacking:
             self._stop()
             said = "; ".join(f"{name} ({detail})" for name, _, detail in lacking) or "a canary socket was reached"
@@ -263,6 +283,9 @@ class Executor:
         if self._link is not None:
             self._link.close()
             self._link = None
+        if self._egress is not None:
+            self._egress.close()
+            self._egress = None
         if self._private is not None:
             self._private.close()
             self._private = None
@@ -301,28 +324,20 @@ def _start_error(error: OSError, plan: Plan) -> Exception:
     return NotConfined(f"the zygote could not confine itself: {error}", cure="run `localgpt sandbox status`")
 
 
-def usable_abi(limit: int = 99) -> int:
-    """The Landlock ABI to use, at most `limit`.
-
-    Raises:
-        PlatformUnsupported: not Linux, or a processor without a table of system calls.
-        KernelTooOld: no Landlock.
-    """
-    if sys.platform != "linux" or ARCH not in TABLES:
-        raise PlatformUnsupported(
-            f"commands cannot be confined on {sys.platform} {ARCH}", cure="run on Linux, x86_64 or aarch64"
-        )
-    abi = min(landlock.abi(), limit, 9)
-    if not abi:
-        raise KernelTooOld(
-            "this kernel has no Landlock, or it is switched off", cure="boot a kernel with lsm=landlock,…"
-        )
-    return abi
+def _proxies(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Where programs find the proxy. Who ignores these variables finds nothing at all."""
+    if not plan.networked:
+        return ()
+    url = f"http://127.0.0.1:{zygote.PROXY_PORT}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    return (*((name, url) for name in names), *((name.lower(), url) for name in names))
 
 
-def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> dict[str, Any]:
+def _setup(plan: Plan, rung: Rung, abi: int, canaries: Canaries, temporary: str) -> dict[str, Any]:
     namespaces = rung is Rung.A
-    program = seccomp.assemble(ARCH, rules.command_rules(namespaces=namespaces, signals_scoped=abi >= 6))
+    program = seccomp.assemble(
+        ARCH, rules.command_rules(namespaces=namespaces, signals_scoped=abi >= 6, streams=plan.networked)
+    )
     limits = plan.limits
     by_pids = namespaces and os.geteuid() == 0 and _kernel_version() >= _PIDS_PER_NAMESPACE_SINCE
     return {
@@ -348,7 +363,9 @@ def _setup(plan: Plan, rung: Rung, abi: int, canary: bytes, temporary: str) -> d
         "open_files": limits.open_files,
         "tmp_bytes": limits.tmp_bytes,
         "home_files": [(os.fsencode(name), os.fsencode(content)) for name, content in plan.home_files],
-        "canary": canary,
+        "canary": os.fsencode(canaries.file),
+        "canary_port": canaries.tcp_port,
+        "networked": plan.networked,
         "tmp": os.fsencode(temporary),
         "cwd": os.fsencode(plan.cwd),
     }

@@ -104,10 +104,22 @@ class DeniedNotEnforceable(PlanInvalid):
 
 
 class HostsUnsupported(PlanInvalid):
-    """The plan names hosts; commands have no network."""
+    """The plan names hosts, and there is no network namespace to keep commands to them."""
 
     code = "sandbox.plan.hosts"
     exit_status = ExitStatus.REFUSED
+
+
+class BadHost(PlanInvalid):
+    """What a plan names as a host is none, or is spelled so that two programs could read two."""
+
+    code = "sandbox.plan.bad-host"
+
+
+class ProxyFailed(SandboxError):  # noqa: N818 -- named after the condition
+    """A process of the proxy ended or sent what is no message."""
+
+    code = "sandbox.proxy"
 
 
 class CommandInvalid(SandboxError):  # noqa: N818 -- named after the condition

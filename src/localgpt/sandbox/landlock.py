@@ -48,6 +48,8 @@ _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16, 7: 16, 8: 16, 9: 17}
 _RULE_PATH_BENEATH = 1
+_RULE_NET_PORT = 2
+_NETWORK_SINCE = 4  # ABI
 _CREATE_RULESET_VERSION = 1
 _RESTRICT_SELF_TSYNC = 1 << 3
 
@@ -92,6 +94,12 @@ class Ruleset:
         rights &= self.handled
         rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, location), 12)
         kernel.call("landlock_add_rule", self._fd, _RULE_PATH_BENEATH, rule, 0)
+
+    def allow_connect(self, port: int) -> None:
+        """Grant TCP connections to `port`, on whatever address; kernels before ABI 4 do not guard ports."""
+        if self.version >= _NETWORK_SINCE:
+            rule = ctypes.create_string_buffer(struct.pack("=QQ", NET_CONNECT_TCP, port), 16)
+            kernel.call("landlock_add_rule", self._fd, _RULE_NET_PORT, rule, 0)
 
     def restrict_self(self, *, all_threads: bool = False) -> None:
         """Apply the ruleset to the calling thread (to all threads with ABI 8) for good, and close it."""

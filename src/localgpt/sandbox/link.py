@@ -29,6 +29,7 @@ from localgpt.sandbox.proof import Mechanism
 # shadow the standard library.
 _PROGRAM: Final = "import sys; sys.path.append(sys.argv.pop(1)); from localgpt.sandbox.zygote import run; run()"
 _PACKAGES: Final = str(Path(zygote.__file__).resolve().parents[2])
+_MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 12.0
 
@@ -51,6 +52,7 @@ class Link:
         Raises:
             OSError: there was no room for it.
         """
+        self._handed_over: list[int] = []
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
             self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             theirs.callback(other.close)
@@ -82,6 +84,16 @@ class Link:
 
     def fileno(self) -> int:
         return self._control.fileno()
+
+    def take_listener(self) -> int:
+        """The descriptor that came with the zygote's first frame; the caller closes it.
+
+        Raises:
+            NotConfined: there was none.
+        """
+        if not self._handed_over:
+            raise NotConfined("the zygote has no listener", cure="run `localgpt sandbox test`")
+        return self._handed_over.pop()
 
     def ready(self) -> tuple[Mechanism, ...]:
         """Wait until the zygote is confined and return what its self-test saw.
@@ -143,6 +155,8 @@ class Link:
     def close(self) -> None:
         """End the zygote, everything it started, and the warden. Idempotent."""
         self._control.close()
+        while self._handed_over:
+            os.close(self._handed_over.pop())
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
@@ -167,7 +181,8 @@ class Link:
         data = b""
         while len(data) < size:
             try:
-                part = self._control.recv(size - len(data))
+                part, fds, _, _ = socket.recv_fds(self._control, size - len(data), 1, _MSG_CMSG_CLOEXEC)
+                self._handed_over += fds
             except ConnectionResetError:
                 part = b""
             if not part:
@@ -216,6 +231,11 @@ class Canaries:
                 listener.bind(address)
                 listener.listen(1)
             listener.setblocking(False)
+
+    @property
+    def tcp_port(self) -> int:
+        """Where one of them listens on the host's loopback."""
+        return int(self._listeners[0].getsockname()[1])
 
     def heard(self) -> bool:
         """Whether anybody connected."""

@@ -19,9 +19,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from localgpt.sandbox import repositories
-from localgpt.sandbox.faults import MissingRoot, PlanInvalid, RelativeRoot, RootHoldsSecrets, RuntimeInsideWriteRoot
+from localgpt.sandbox.faults import (
+    BadHost,
+    MissingRoot,
+    PlanInvalid,
+    RelativeRoot,
+    RootHoldsSecrets,
+    RuntimeInsideWriteRoot,
+)
 from localgpt.sandbox.gitconfig import sanitised
 from localgpt.sandbox.holds import default_protected
+from localgpt.sandbox.hosts import normalise_pattern
 from localgpt.sandbox.toolchains import SECRET_STORES, find_toolchains, is_inside, python_roots, search_path, venv_base
 
 SYSTEM_ROOTS: Final = (
@@ -79,7 +87,8 @@ class Plan:
     be reachable, `protected` inside write roots are left as they are, or absent if they are: prevented where a mount
     can, found and undone after a command elsewhere. `links` are symbolic links of the root directory (``/bin`` to
     ``usr/bin``): path, target. `caches` are those of the write roots that hold nothing but commands' own: nothing in
-    them is protected. `hosts` is empty: commands have no network.
+    them is protected. `hosts` are patterns of `hosts.normalise_pattern` that commands may reach through the proxy;
+    without any, and without `asks_hosts` (others become a question), they have no network at all.
     """
 
     cwd: str
@@ -93,6 +102,7 @@ class Plan:
     links: tuple[tuple[str, str], ...] = ()
     caches: tuple[str, ...] = ()
     home_files: tuple[tuple[str, str], ...] = ()
+    asks_hosts: bool = False
 
     def __post_init__(self) -> None:
         roots = (*self.read_roots, *self.write_roots)
@@ -104,6 +114,14 @@ class Plan:
                 raise PlanInvalid(f"{root} is to be read, but lies in what may be written", cure="protect or deny it")
         if not any(is_inside(self.cwd, root) for root in roots):
             raise PlanInvalid(f"the working directory {self.cwd} lies in no root of the plan", cure="add it to a root")
+        for host in self.hosts:
+            if normalise_pattern(host) != host:
+                raise BadHost(f"{host!r} is no host", cure="write HOST, HOST:PORT or *.DOMAIN")
+
+    @property
+    def networked(self) -> bool:
+        """Whether commands may reach any host."""
+        return bool(self.hosts) or self.asks_hosts
 
     @classmethod
     def workspace_write(
@@ -117,6 +135,8 @@ class Plan:
         limits: Limits | None = None,
         env: Iterable[tuple[str, str]] = (),
         environ: Mapping[str, str] | None = None,
+        hosts: Iterable[str] = (),
+        asks_hosts: bool = False,
     ) -> Plan:
         """The default for one project: `path` may be changed, the system and toolchains read, nothing else reached.
 
@@ -129,6 +149,8 @@ class Plan:
             limits: bounds of each command.
             env: variables on top of the clean environment.
             environ: the host's environment, of which HOME, PATH and the locale are looked at.
+            hosts: ``HOST``, ``HOST:PORT`` or ``*.DOMAIN`` that commands may reach.
+            asks_hosts: whether the gatekeeper is asked about others.
 
         Raises:
             PlanInvalid: its leaf says which path and why.
@@ -142,6 +164,8 @@ class Plan:
             limits=limits,
             env=env,
             environ=environ,
+            hosts=hosts,
+            asks_hosts=asks_hosts,
         )
 
     @classmethod
@@ -156,6 +180,8 @@ class Plan:
         limits: Limits | None = None,
         env: Iterable[tuple[str, str]] = (),
         environ: Mapping[str, str] | None = None,
+        hosts: Iterable[str] = (),
+        asks_hosts: bool = False,
     ) -> Plan:
         """Like `workspace_write`, but nothing may be changed except `write` and the command's own temporary files."""
         return _plan(
@@ -167,6 +193,8 @@ class Plan:
             limits=limits,
             env=env,
             environ=environ,
+            hosts=hosts,
+            asks_hosts=asks_hosts,
         )
 
 
@@ -180,6 +208,8 @@ def _plan(
     limits: Limits | None,
     env: Iterable[tuple[str, str]],
     environ: Mapping[str, str] | None,
+    hosts: Iterable[str],
+    asks_hosts: bool,
 ) -> Plan:
     environ = os.environ if environ is None else environ
     home = os.path.realpath(environ.get("HOME") or os.path.expanduser("~"))
@@ -208,6 +238,8 @@ def _plan(
         limits=limits or Limits(),
         links=tuple(links),
         home_files=_home_files(home),
+        hosts=tuple(dict.fromkeys(_host(pattern) for pattern in hosts)),
+        asks_hosts=asks_hosts,
     )
     check_secrets(plan, home)
     return plan
@@ -300,6 +332,12 @@ def _start_of(path: str) -> str:
             return file.read(_GITCONFIG_BYTES).decode("utf-8", "surrogateescape")
         except OSError:  # a folder
             return ""
+
+
+def _host(pattern: str) -> str:
+    if (known := normalise_pattern(pattern)) is None:
+        raise BadHost(f"{pattern!r} is no host", cure="write HOST, HOST:PORT or *.DOMAIN")
+    return known
 
 
 def _protected(asked: Iterable[str | os.PathLike[str]], writes: Iterable[str]) -> tuple[str, ...]:

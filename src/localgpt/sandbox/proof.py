@@ -31,6 +31,7 @@ REQUIRED: Final[dict[Rung, frozenset[str]]] = {
     Rung.A: _BOTH | {"userns", "userns-capabilities", "pidns", "mountns", "netns", "ipcns", "proc", "metadata"},
     Rung.B: _BOTH | {"truncate", "filter-shared", "filter-zygote"},
 }
+NETWORKED: Final = frozenset({"proxy-front", "proxy-dialer"})  #: demanded besides when commands may reach hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ class Proof:
         return any(held for each, held, _ in self.mechanisms if each == name)
 
 
-def missing(rung: Rung, mechanisms: tuple[Mechanism, ...]) -> tuple[Mechanism, ...]:
+def missing(rung: Rung, mechanisms: tuple[Mechanism, ...], *, networked: bool = False) -> tuple[Mechanism, ...]:
     """What `rung` demands and this zygote did not show; a probe that did not report counts as failed."""
     seen = {name: (name, held, detail) for name, held, detail in mechanisms}
     return tuple(
         seen.get(name, (name, False, "no report"))
-        for name in sorted(REQUIRED[rung])
+        for name in sorted(REQUIRED[rung] | (NETWORKED if networked else frozenset()))
         if not seen.get(name, (name, False, ""))[1]
     )

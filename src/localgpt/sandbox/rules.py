@@ -132,16 +132,18 @@ _SPARE_ZYGOTE: Final = (
 _NO_SIGNALS: Final = (Rule((*_SIGNAL_BY_PID[1:], "pidfd_send_signal")), *_unless_cookie(Rule(("kill",))))
 
 
-def command_rules(*, namespaces: bool, signals_scoped: bool) -> tuple[Rule, ...]:
+def command_rules(*, namespaces: bool, signals_scoped: bool, streams: bool = False) -> tuple[Rule, ...]:
     """Rules for a zygote and its commands.
 
     Args:
         namespaces: whether the commands live in their own pid, ipc and mount namespaces (rung A).
         signals_scoped: whether Landlock keeps signals inside (ABI 6); without it and without a pid namespace a command
             may send none at all, or it could end any process of the user's.
+        streams: whether commands may make TCP connections, to the proxy that is all there is in their net namespace.
     """
     alone = () if namespaces else (*_SHARED_HOST, *(_SPARE_ZYGOTE if signals_scoped else _NO_SIGNALS))
-    return (*COMMON, *_NO_SYSTEM_V, *_NO_SOCKETS, *alone)
+    sockets = _streams_only() if streams else _NO_SOCKETS
+    return (*COMMON, *_NO_SYSTEM_V, *sockets, *alone)
 
 
 _THREAD: Final = 0x10000  #: CLONE_THREAD; clone3 answers ENOSYS already
@@ -154,6 +156,7 @@ class Sockets(Enum):
     UNIX_CLIENT = "connect to unix sockets"
     UNIX_LISTENER = "listen on a unix socket"
     LOOPBACK_LISTENER = "listen on a TCP port"
+    ACCEPTED = "accept connections from a listener that it was given"
 
 
 def process_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
@@ -183,8 +186,19 @@ def _socket_rules(sockets: frozenset[Sockets]) -> tuple[Rule, ...]:
     if not connects:
         rules += [Rule(("connect",)), *_no_fast_open()]
     if not listens:
-        rules.append(Rule(("bind", "listen", "accept", "accept4")))
+        rules.append(Rule(("bind", "listen", *(() if Sockets.ACCEPTED in sockets else ("accept", "accept4")))))
     return tuple(rules)
+
+
+def _streams_only() -> tuple[Rule, ...]:
+    """Connections by plain TCP over IPv4: no datagrams, no listeners, no other family or protocol, no Fast Open."""
+    return (
+        Rule(("socket",), errno.EAFNOSUPPORT, _when(0, Comparison.DIFFERS, socket.AF_INET)),
+        *_inet_rules(datagrams=False),
+        Rule(("bind", "listen", "accept", "accept4")),
+        *_NO_SOCKETS[1:],
+        *_no_fast_open(),
+    )
 
 
 def _inet_rules(*, datagrams: bool) -> list[Rule]:

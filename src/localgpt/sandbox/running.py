@@ -14,6 +14,7 @@ from typing import Final
 from localgpt.sandbox import messages
 from localgpt.sandbox.aftermath import NOTHING, Left
 from localgpt.sandbox.capture import Capture, Feed
+from localgpt.sandbox.egress import Connection, Egress
 from localgpt.sandbox.faults import (
     CommandInvalid,
     CommandNotExecutable,
@@ -34,8 +35,9 @@ class Completed:
     """How a command ended. Output is what was kept, with a marker when it was cut; the totals count all of it.
 
     `exit_status`: the command's own, 128 + signal when one ended it, 124 when it ran out of time, 130 when it was
-    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none.
-    `left`: what it left in the write roots that other programs would obey or execute.
+    cancelled. `limit` names the limit that ended it ("processes", "memory", "cpu", "written"), "" for none. `left`:
+    what it left in the write roots that other programs would obey or execute. `connections`: what it asked the proxy
+    for, in the order in which they ended.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +52,7 @@ class Completed:
     cancelled: bool = False
     limit: str = ""
     left: Left = NOTHING
+    connections: tuple[Connection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,15 @@ class Wake:
         os.close(self._fd)
 
 
-def run_command(link: Link, command: Command, wake: Wake) -> Completed:
-    """Run `command` in the zygote behind `link`; `wake` ends it early.
+def run_command(link: Link, command: Command, wake: Wake, egress: Egress | None = None) -> Completed:
+    """Run `command` in the zygote behind `link`; `wake` ends it early, `egress` decides about its connections.
 
     Raises:
         CommandInvalid: it did not start.
         ZygoteDied: it may or may not have run; the caller closes the link.
     """
     started = time.monotonic()
-    running = _Running(link, command)
+    running = _Running(link, command, egress)
     try:
         running.request()
         running.drive(started + command.timeout_s, wake)
@@ -109,8 +112,10 @@ def run_command(link: Link, command: Command, wake: Wake) -> Completed:
 class _Running:
     """The command's pipes and what has happened so far."""
 
-    def __init__(self, link: Link, command: Command) -> None:
+    def __init__(self, link: Link, command: Command, egress: Egress | None) -> None:
         self._link = link
+        self._egress = egress
+        self._connections: tuple[Connection, ...] = ()
         self._command = command
         self._reply: Reply | None = None
         self._cancel_asked = False
@@ -161,12 +166,16 @@ class _Running:
             for fd, _ in poll.poll(max(0.0, min(deadline, next_look) - now) * 1e3 + 1):
                 if not handlers[fd]():
                     poll.unregister(fd)
+            if self._egress is not None:
+                deadline += self._egress.take_waited()  # a question to the user is not the command's time
             if self._cancel_asked and not self._why:
                 deadline = self._end("cancel", time.monotonic())
             if (now := time.monotonic()) >= next_look:
                 next_look = now + _LOOK_S
                 if self._link.is_stopped():
                     raise ZygoteDied("somebody has stopped the zygote", cure="run the command again")
+        if self._egress is not None:
+            self._connections = self._egress.finish()
 
     def _register(self, poll: select.poll, wake: Wake) -> dict[int, Callable[[], bool]]:
         handlers: dict[int, Callable[[], bool]] = {
@@ -174,6 +183,7 @@ class _Running:
             self._out.fileno(): self._out.read,
             self._err.fileno(): self._err.read,
             wake.fileno(): self._cancelled,
+            **({} if self._egress is None else self._egress.handlers()),
         }
         for fd in handlers:
             poll.register(fd, select.POLLIN)
@@ -241,6 +251,7 @@ class _Running:
             timed_out=self._why == "timeout",
             cancelled=self._why == "cancel",
             limit=reply.text if reply.text in LIMITS and not self._why else "",
+            connections=self._connections,
         )
 
 

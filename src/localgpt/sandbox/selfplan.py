@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from localgpt.sandbox import kernel, landlock, rules, seccomp
-from localgpt.sandbox.executor import usable_abi
 from localgpt.sandbox.faults import KernelTooOld, MissingRoot, NotConfined, RelativeRoot
 from localgpt.sandbox.rules import Sockets
+from localgpt.sandbox.support import usable_abi
 from localgpt.sandbox.syscalls import ARCH
 
 _SYSTEM: Final = (

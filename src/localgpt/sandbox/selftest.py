@@ -14,11 +14,13 @@ import errno
 import os
 import resource
 import select
+import struct
 
 from localgpt.sandbox import kernel, landlock
 from localgpt.sandbox.syscalls import NUMBERS
 
 _REFUSED = {errno.EPERM, errno.EACCES}
+_UNREACHED = _REFUSED | {errno.ECONNREFUSED, errno.ENETUNREACH}
 _HIDDEN = _REFUSED | {errno.ENOENT, errno.ESRCH, errno.EROFS}
 _CREATE = os.O_CREAT | os.O_WRONLY
 _CLONE_FS = 0x200  # with a new user namespace, an error: nothing is ever cloned here
@@ -90,7 +92,7 @@ def report(setup: dict, namespaces: dict[str, str]) -> str:  # type: ignore[type
         *((f"{name}ns", now != setup["host"][name], now) for name, now in namespaces.items()),
         *_status(),
         *_filters(setup),
-        _canary_socket(),
+        _canary_socket(setup),
         _canary_file(setup),
         _canary_write(setup),
         _landlock(setup),
@@ -153,7 +155,7 @@ def _status() -> list[tuple[str, bool, str]]:
 def _filters(setup: dict) -> list[tuple[str, bool, str]]:  # type: ignore[type-arg]
     """One answer for each group of rules; what this architecture does not have needs no rule."""
     groups = dict(_ATTEMPTS)
-    if setup.get("networked"):
+    if setup["networked"]:
         groups["filter-sockets"] = groups["filter-sockets"][1:]
     if not setup["namespaces"]:
         groups |= {"filter-shared": _SHARED, "filter-zygote": _signals(os.getpid())}
@@ -174,12 +176,32 @@ def _signals(own: int) -> tuple[tuple, ...]:  # type: ignore[type-arg]
             ("pidfd_send_signal", _BAD))  # fmt: skip
 
 
-def _canary_socket() -> tuple[str, bool, str]:
-    """No socket can be made at all; the runtime looks whether its listeners heard anything."""
-    codes = {f"family {f} type {t} protocol {p}": _error_of("socket", f, t, p) for f, t, p in _FAMILIES}
+def _canary_socket(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]
+    """No socket can be made but, for the proxy, plain TCP; the runtime looks whether its listeners heard anything."""
+    kinds = _FAMILIES[1:] if setup["networked"] else _FAMILIES
+    codes = {f"family {f} type {t} protocol {p}": _error_of("socket", f, t, p) for f, t, p in kinds}
     codes["datagram pair"] = _error_of("socketpair", 1, 2, 0, bytes(8))
-    leaks = {name: code for name, code in codes.items() if code != errno.EPERM}
-    return "canary-socket", not leaks, _names(leaks) or f"{len(codes)} kinds refused"
+    leaks = {name: code for name, code in codes.items() if code not in {errno.EPERM, errno.EAFNOSUPPORT}}
+    said = f"{len(codes)} kinds refused"
+    if setup["networked"]:
+        said += "; a stream finds nobody but the proxy"
+        leaks |= {name: code for name, code in _other_ports(setup).items() if code not in _UNREACHED}
+    return "canary-socket", not leaks, _names(leaks) or said
+
+
+def _other_ports(setup: dict) -> dict[str, int]:  # type: ignore[type-arg]
+    """Where a stream must not get: the canary's port on the loopback that looks like the host's, and beyond it."""
+    found = {}
+    for address, port in (("127.0.0.1", setup["canary_port"]), ("192.0.2.1", 3128)):
+        stream = kernel.call("socket", 2, 1, 0)
+        words = bytes(int(word) for word in address.split("."))
+        found[address] = _error_of(
+            "connect", stream, struct.pack("=H", 2) + struct.pack("!H", port) + words + bytes(8), 16
+        )
+        os.close(stream)
+    with open("/proc/net/dev", encoding="ascii") as file:
+        others = [line for line in file.read().splitlines()[2:] if not line.strip().startswith("lo:")]
+    return found | ({"another interface": 0} if others else {})
 
 
 def _canary_file(setup: dict) -> tuple[str, bool, str]:  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ the same interpreter, before anything foreign has run.
 from __future__ import annotations
 
 import _socket  # `socket` drags in enum and selectors: a fifth of the cold start
+import fcntl
 import marshal
 import os
 import resource
@@ -36,6 +37,7 @@ from localgpt.sandbox.messages import (
     parse_request,
 )
 
+PROXY_PORT = 3128  # on the loopback of a net namespace that holds nothing else
 _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
 _MSG_CMSG_CLOEXEC, _MSG_CTRUNC = 0x4000_0000, 0x8
 _RESERVED_PIDS = 300
@@ -43,6 +45,8 @@ _CHUNK = 1 << 16
 _SYSV_BYTES = 256 << 20  # shared memory of System V stays when its maker ends: not for long, and not much
 _OOM_SCORE = b"500"  # when the host runs out of memory, commands end before the user's own programs
 _EMFILE = 24
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP: netdevice(7)
+_BACKLOG = 128
 
 
 def main(control_fd: int, lifeline_fd: int) -> None:
@@ -79,7 +83,7 @@ def main(control_fd: int, lifeline_fd: int) -> None:
     except OSError as error:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
-    _reply(control, READY, os.getpid(), report)
+    _reply(control, READY, os.getpid(), report, setup.pop("listener", None))
     _serve(control, setup)
 
 
@@ -133,6 +137,8 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
     for location, rights in grants:
         ruleset.allow(location, rights)
         os.close(location)
+    if setup["networked"]:
+        ruleset.allow_connect(PROXY_PORT)
     ruleset.restrict_self()
     kernel.load_filter(bytes(code))
     return selftest.report(setup, _namespaces())
@@ -141,6 +147,8 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
 def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     """Build the new root (rung A) and return what Landlock shall grant in it."""
     _unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC)
+    if setup["networked"]:
+        setup["listener"] = _listen_on_loopback()
     reads = [(path, _open_root(path, setup)) for path in setup["reads"]]
     writes = [(path, _open_root(path, setup)) for path in setup["writes"]]
     kept = [(path, kernel.open_beneath_no_symlink(path)) for path in setup["protected"]]
@@ -161,6 +169,17 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     grants += [(location, landlock.WRITE | landlock.EXECUTE) for _, location in writes]
     private = (b"/tmp", landlock.WRITE | landlock.EXECUTE), (b"/dev/shm", landlock.WRITE)
     return grants + _open_each([*private, *_always(), (b"/", landlock.READ_DIR)])
+
+
+def _listen_on_loopback() -> _socket.socket:
+    """Raise the loopback of the fresh net namespace and listen on it: the one way out, and it leads to the proxy."""
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    name = struct.pack("16sH14x", b"lo", 0)
+    flags = struct.unpack("16xH14x", fcntl.ioctl(listener.fileno(), _GET_FLAGS, name))[0]
+    fcntl.ioctl(listener.fileno(), _SET_FLAGS, struct.pack("16sH14x", b"lo", flags | _UP))
+    listener.bind(("127.0.0.1", PROXY_PORT))
+    listener.listen(_BACKLOG)
+    return listener
 
 
 def _open_grants(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
@@ -385,10 +404,18 @@ def _read(control: _socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _reply(control: _socket.socket, kind: bytes, number: int, text: str) -> None:
+def _reply(
+    control: _socket.socket, kind: bytes, number: int, text: str, handed_over: _socket.socket | None = None
+) -> None:
+    """Send one frame; a socket that is handed over is closed here."""
     body = text.encode("utf-8", "surrogateescape")
+    frame = REPLY.pack(kind, number, len(body)) + body
     try:
-        control.sendall(REPLY.pack(kind, number, len(body)) + body)
+        if handed_over is not None:
+            rights = struct.pack("=i", handed_over.fileno())
+            frame = frame[control.sendmsg([frame], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]) :]
+            handed_over.close()
+        control.sendall(frame)
     except OSError:
         os._exit(0)
 

@@ -23,10 +23,14 @@ _EDIT_CHARS: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ShellCall:
-    """Run `command` with /bin/sh in the project. `timeout_s` None means the executor's limit."""
+    """Run `command` with /bin/sh in the project. `timeout_s` None means the executor's limit.
+
+    `hosts`: names or addresses, perhaps with ports, that it needs to reach, separated by blanks.
+    """
 
     command: str
     timeout_s: int | None = None
+    hosts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +99,12 @@ _FOLDER: Final = Text("path", "", _PATH_CHARS, default=".")
 TOOLS: Final[tuple[Tool, ...]] = (
     Tool(
         "shell",
-        "Run a shell command in the project folder. No network; output is cut at 1 MiB.",
+        "Run a shell command in the project folder. No network but to hosts; output is cut at 1 MiB.",
         ShellCall,
         (
             Text("command", "", _COMMAND_CHARS),
             Number("timeout_s", "", 1, MAX_TIMEOUT_S, default=None),
+            Text("hosts", "hosts it must reach, as pypi.org:443; the user is asked", 1000, "", may_be_empty=True),
         ),
     ),
     Tool(
