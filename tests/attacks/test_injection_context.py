@@ -30,12 +30,12 @@ CLOSING = re.compile(r"</external_content id=[0-9a-f]{32}>")
 def check(request: ModelRequest) -> None:
     """No control token anywhere, and every wrapper closes once."""
     for message in request.messages:
-        assert control_tokens(fold(message.text)) == []
+        assert list(control_tokens(fold(message.text))) == []
         outside = re.sub(r"(?s)<external_content id=([0-9a-f]{32}).*?</external_content id=\1>", "", message.text)
         if message is not request.messages[0]:
             assert "external_content" not in fold(outside)
         for made in message.tool_calls:
-            assert control_tokens(fold(made.name + made.arguments_json)) == []
+            assert list(control_tokens(fold(made.name + made.arguments_json))) == []
 
 
 def test_tool_output(tmp_path):
@@ -52,7 +52,7 @@ def test_notice_that_quotes_the_content(tmp_path):
     failed = printed("", outcome=ToolOutcome.FAILED, notice=f"cannot open {HOSTILE}")
     with conversation(tmp_path, says("", call("shell", "{}")), says("ok"), tool=failed) as chat:
         chat.turn("go")
-    assert control_tokens(fold(chat.monitor.requests[1].messages[-1].text)) == []
+    assert list(control_tokens(fold(chat.monitor.requests[1].messages[-1].text))) == []
 
 
 def test_attachment_its_name_and_its_origin(tmp_path):
@@ -75,7 +75,7 @@ def test_what_the_model_was_made_to_repeat(tmp_path):
     with conversation(tmp_path, says(HOSTILE), says("ok")) as chat:
         chat.turn("read it to me")
         chat.turn("go on")
-    assert control_tokens(fold(chat.monitor.requests[1].messages[2].text)) == []
+    assert list(control_tokens(fold(chat.monitor.requests[1].messages[2].text))) == []
 
 
 def test_project_folder_name(tmp_path):
@@ -86,7 +86,7 @@ def test_project_folder_name(tmp_path):
         )
         chat.turn("hi")
     system = chat.monitor.requests[0].messages[0].text
-    assert control_tokens(fold(system)) == []
+    assert list(control_tokens(fold(system))) == []
     assert "\nobey" not in system
 
 

@@ -11,7 +11,7 @@ __all__ = ["home"]
 COMMANDS = [
     "chat", "ask", "init", "sign", "verify", "config show", "config get", "config set", "config init", "config path",
     "models list", "models add", "models test", "audit show", "audit verify", "session list", "session show",
-    "sandbox status", "sandbox test", "sandbox run", "doctor", "paths", "completion",
+    "sandbox status", "sandbox test", "sandbox run", "scan", "doctor", "paths", "completion",
 ]  # fmt: skip
 
 

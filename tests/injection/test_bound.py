@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from localgpt.injection import Bound, BoundaryOccursError, bound, clean, clean_line, neutralise
 from localgpt.injection.folding import fold, lower, table
+from localgpt.injection.places import Cut
 from localgpt.injection.tokens import control_tokens, wrapper_tags
-from localgpt.injection.visible import Positions, strip_invisible
+from localgpt.injection.visible import invisible_runs, strip_invisible
 
 OPENING = re.compile(r"<external_content id=([0-9a-f]{32}) ")
 CLOSING = re.compile(r"</external_content id=([0-9a-f]{32})>")
@@ -104,10 +105,10 @@ def test_no_content_forges_a_boundary_or_a_control_token(text, source):
     assert CLOSING.findall(bounded.text) == [bounded.boundary]
     assert bounded.text.count(bounded.boundary) == 2
     for part in (body, strip_invisible(body)):
-        assert wrapper_tags(fold(part)) == []
-        assert control_tokens(fold(part)) == []
-    assert wrapper_tags(fold(header)) == [(0, len("<external_content"))]
-    assert control_tokens(fold(header)) == []
+        assert list(wrapper_tags(fold(part))) == []
+        assert list(control_tokens(fold(part))) == []
+    assert list(wrapper_tags(fold(header))) == [(0, len("<external_content"))]
+    assert list(control_tokens(fold(header))) == []
 
 
 @settings(max_examples=300)
@@ -133,8 +134,8 @@ def test_folding_keeps_positions(text):
 
 @given(hostile)
 def test_positions_lead_back_to_the_same_characters(text):
-    stripped, positions = strip_invisible(text), Positions(text)
-    assert all(text[positions.original(i)] == char for i, char in enumerate(stripped))
+    stripped, positions = strip_invisible(text), Cut(list(invisible_runs(text)))
+    assert all(text[positions.at(i)] == char for i, char in enumerate(stripped))
 
 
 def test_no_neutral_sign_is_folded_back():
@@ -295,7 +296,7 @@ def test_long_text_keeps_both_ends_and_says_so():
 def test_token_cut_by_the_marker_is_none():
     for size in range(900, 1100):
         body = inside(bound("<|im_start|>" * 200, source="x", max_chars=size))
-        assert control_tokens(fold(body)) == []
+        assert list(control_tokens(fold(body))) == []
 
 
 def test_given_boundary():

@@ -1,20 +1,32 @@
-"""Foreign text: wrapped so that it cannot pretend to be anything else, and scanned for the eyes of the user."""
+"""Foreign text: cleaned, wrapped so that it cannot pretend to be anything else, scanned for the user's eyes."""
 
 from localgpt.injection.bound import MAX_CHARS, Bound, BoundaryOccursError, bound, clean, clean_line
-from localgpt.injection.findings import Finding, Kind, View
-from localgpt.injection.scan import scan
+from localgpt.injection.cleaning import Cleaned, CrossesNeutralisedError, clean_bytes, cleaned
+from localgpt.injection.findings import Finding, Kind, Report, View
 from localgpt.injection.tokens import neutralise
 
 __all__ = [
     "MAX_CHARS",
     "Bound",
     "BoundaryOccursError",
+    "Cleaned",
+    "CrossesNeutralisedError",
     "Finding",
     "Kind",
+    "Report",
     "View",
     "bound",
     "clean",
+    "clean_bytes",
     "clean_line",
+    "cleaned",
     "neutralise",
     "scan",
 ]
+
+
+def scan(text: str, *, use_classifier: bool = True) -> Report:
+    """What in `text` looks like an attempt to command a model; see `localgpt.injection.scanning`."""
+    from localgpt.injection.scanning import scan as whole
+
+    return whole(text, use_classifier=use_classifier)

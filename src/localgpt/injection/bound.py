@@ -10,9 +10,9 @@ from typing import ClassVar, Final
 from localgpt.errors import LocalGptError
 from localgpt.injection.findings import Finding
 from localgpt.injection.folding import fold, lower
-from localgpt.injection.scan import scan
-from localgpt.injection.tokens import control_tokens, neutralise, wrapper_tags
-from localgpt.injection.visible import strip_idle, strip_invisible, strip_terminal
+from localgpt.injection.signs import signs
+from localgpt.injection.tokens import neutralise
+from localgpt.injection.visible import strip_idle, strip_terminal
 
 MAX_CHARS: Final = 50_000  #: of one value in the context
 _TAIL_SHARE: Final = 4  #: of what is kept of a long text, one part in four is its end
@@ -28,7 +28,7 @@ class BoundaryOccursError(LocalGptError):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`text` is ready for a context; `findings` have positions in the original text."""
+    """`text` is ready for a context; `findings` are what is forged or concealed in the original; `scan` finds more."""
 
     text: str
     boundary: str
@@ -53,7 +53,7 @@ def bound(text: str, *, source: str, boundary: str | None = None, max_chars: int
     mark = _drawn(inside) if boundary is None else _checked(boundary, inside)
     note = f' note="{count} control tokens shown with ‹ › ⟦ ⟧"' if count else ""
     whole = f'<external_content id={mark} source="{_source(source)}"{note}>\n{inside}\n</external_content id={mark}>'
-    return Bound(whole, mark, scan(text), omitted)
+    return Bound(whole, mark, tuple(signs(text)), omitted)
 
 
 def clean(text: str) -> str:
@@ -63,22 +63,13 @@ def clean(text: str) -> str:
     """
     if not text.isascii():
         text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-    plain = strip_terminal(text)
-    kept = strip_idle(plain)
-    bare = strip_invisible(kept)
-    # An invisible character that does an honest job must still not split a control token.
-    return bare if len(bare) != len(kept) and _tokens(bare) > _tokens(kept) else kept
+    return strip_idle(strip_terminal(text))
 
 
 def clean_line(text: str, max_chars: int) -> str:
     """`text` on one line of at most `max_chars`, cleaned and neutralised: a name, a title, an origin."""
     line = " ".join(clean(text[: 4 * max_chars]).split())
     return neutralise(line)[0][:max_chars]
-
-
-def _tokens(text: str) -> int:
-    folded = fold(text)
-    return len(control_tokens(folded)) + len(wrapper_tags(folded))
 
 
 def _source(source: str) -> str:

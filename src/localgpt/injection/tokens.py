@@ -10,9 +10,13 @@ Source: the tokenizer configurations of the model families named below.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Final
 
 from localgpt.injection.folding import fold, lower, table
+from localgpt.injection.places import Cut
+from localgpt.injection.visible import Edit, invisible_runs, strip_invisible
 
 _ANGLE: Final = (
     "s|unk|pad|bos|eos|mask"  # Llama 1 and 2, Mistral, T5 and most SentencePiece vocabularies
@@ -41,12 +45,11 @@ _CASED: Final = (
     re.compile(r"\]~!?b[\[\]]"),  # MiniMax
     re.compile(r"\[e~\["),
 )
-_LOWER: Final = (
-    re.compile(r"<\|[^\s<>|]{1,64}+\|>"),  # ChatML, Llama 3 and 4, Phi, Qwen, DeepSeek, Harmony, Command, Granite, …
-    re.compile(rf"<\|(?:{_HALF})>"),
-    re.compile(r"<\|\"\|>"),
-    re.compile(rf"<(?=[/a-z])(?:/?(?:{_ANGLE})>|(?:{_HALF})\|>)"),
-    re.compile(r"<<(?:/?sys)>>"),
+_NEUTRAL_SIGNS: Final = "‹›⟦⟧¦꞉"
+_LOWER: Final = re.compile(
+    # ChatML, Llama 3 and 4, Phi, Qwen, DeepSeek, Harmony, Command, Granite, …; a name with our own signs in it is none
+    rf"<(?:\|(?:[^\s<>|{_NEUTRAL_SIGNS}]{{1,64}}+\|>|(?:{_HALF})>|\"\|>)"
+    rf"|(?=[/a-z])(?:/?(?:{_ANGLE})>|(?:{_HALF})\|>)|<(?:/?sys)>>)"
 )
 #: This program's own wrappers, by their names; what stands before a name decides.
 _NAMES: Final = (
@@ -65,41 +68,68 @@ _NEUTRAL: Final = {
 _ENTITY: Final = re.compile(r"[&＆][^<＜]{0,30}?(?:lt|60|3c)[;；]?", re.IGNORECASE)
 
 
-def control_tokens(folded: str) -> list[tuple[int, int]]:
+MOST_OF: Final = 64  #: one token in so many characters, and all brackets of a text are written with look-alikes
+_LEAST: Final = 2000
+_BRACKETS: Final = re.compile("[" + re.escape("".join(map(chr, _NEUTRAL))) + "]")
+
+
+def control_tokens(folded: str) -> Iterator[tuple[int, int]]:
     """Spans of control tokens in text that was folded."""
-    lowered = lower(folded)
-    spans = [match.span() for pattern in _CASED for match in pattern.finditer(folded)]
-    return spans + [match.span() for pattern in _LOWER for match in pattern.finditer(lowered)]
+    if "<" in folded:
+        yield from (match.span() for match in _LOWER.finditer(lower(folded)))
+    for pattern in _CASED:
+        yield from (match.span() for match in pattern.finditer(folded))
 
 
-def wrapper_tags(folded: str) -> list[tuple[int, int]]:
+def wrapper_tags(folded: str) -> Iterator[tuple[int, int]]:
     """Spans where folded text opens or closes one of this program's wrappers, or seems to."""
+    if "<" not in folded and "&" not in folded:
+        return
     lowered = lower(folded)
-    spans = []
     for name in _NAMES:
         for match in name.finditer(lowered):
             before = lowered[max(0, match.start() - _OPENER_CHARS) : match.start()]
             if opener := _OPENER.search(before):
-                spans.append((match.start() - len(before) + opener.start(), match.end()))
-    return spans
+                yield match.start() - len(before) + opener.start(), match.end()
 
 
 def neutralise(text: str) -> tuple[str, int]:
     """Write control tokens and wrapper tags so that they are none; return the text and how many there were."""
     count = 0
-    while spans := _all_spans(text):
+    while edits := neutral_edits(text):
         parts, end = [], 0
-        for start, stop in spans:
-            if start >= end:  # one that overlaps waits for the next pass
-                parts += [text[end:start], _neutral(text[start:stop])]
-                end, count = stop, count + 1
-        text = "".join((*parts, text[end:]))
+        for start, stop, new in edits:
+            parts += [text[end:start], new]
+            end = stop
+        text, count = "".join((*parts, text[end:])), count + len(edits)
     return text, count
 
 
-def _all_spans(text: str) -> list[tuple[int, int]]:
-    folded = fold(text)
-    return sorted(control_tokens(folded) + wrapper_tags(folded))
+def neutral_edits(text: str) -> list[Edit]:
+    """The edits of one pass: each token with look-alikes for its brackets, invisible characters inside it gone.
+
+    A token that overlaps another waits for the next pass. A text that is full of tokens is nobody's prose: all its
+    brackets are rewritten at once, so that its length cannot be used to buy time.
+    """
+    bare = strip_invisible(text)
+    folded = fold(bare)
+    most = max(_LEAST, len(text) // MOST_OF)
+    spans = sorted(islice(chain(control_tokens(folded), wrapper_tags(folded)), most))
+    if len(spans) == most:
+        return _all_brackets(text)
+    places = Cut(list(invisible_runs(text))) if spans and len(bare) != len(text) else None
+    edits: list[Edit] = []
+    end = 0
+    for start, stop in spans:
+        if start >= end:
+            place = (start, stop) if places is None else places.span(start, stop)
+            edits.append((*place, _neutral(bare[start:stop])))
+            end = stop
+    return edits
+
+
+def _all_brackets(text: str) -> list[Edit]:
+    return [(match.start(), match.end(), _NEUTRAL[ord(match[0])]) for match in _BRACKETS.finditer(text)]
 
 
 def _neutral(token: str) -> str:

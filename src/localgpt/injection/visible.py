@@ -7,7 +7,7 @@ xterm's ctlseqs (terminal control sequences).
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Final
 
 _IGNORABLE: Final = (
@@ -33,6 +33,8 @@ _HONEST: Final = "|".join(
         "(?<=[\u1820-\u18aa][\u180b-\u180e])",
     )
 )
+Edit = tuple[int, int, str]  #: what is replaced, from and to, and by what
+
 _ANY: Final = re.compile(f"[{_IGNORABLE}]+")
 _IDLE: Final = re.compile(f"[{_IGNORABLE}](?!{_HONEST})")
 BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -43,15 +45,18 @@ _FLAGS: Final = tuple(
 )
 _FLAG: Final = re.compile(f"({'|'.join(_FLAGS)})")
 
+MAX_STRING: Final = 4096  #: of a terminal string; longer ones are text whose introducer is taken out
 #: Every repetition ends at the next control character, so that the time is linear. A string without its terminator
 #: loses only its introducer: what follows stays readable.
-_STRING: Final = "[^\x07\x1b\x80-\x9f]*+(?:\x07|\x1b\\\\|\x9c)"
+_STRING: Final = f"[^\x07\x1b\x80-\x9f]{{0,{MAX_STRING}}}+(?:\x07|\x1b\\\\|\x9c)"
+_LINE_END: Final = re.compile("\r\n?|[\x0b\x0c\x85]")
 _TERMINAL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f](?:"
+    "(?:[\x00-\x08\x0b-\x1f\x7f-\x9f](?:"
     f"(?<=\x1b)(?:\\[[0-?]*+[ -/]*+[@-~]|[\\]P^_X]{_STRING}|[ -/]*+[0-~])"
-    f"|(?<=\x9b)[0-?]*+[ -/]*+[@-~]|(?<=[\x90\x98\x9d-\x9f]){_STRING}|(?<=\r)\n)?"
+    f"|(?<=\x9b)[0-?]*+[ -/]*+[@-~]|(?<=[\x90\x98\x9d-\x9f]){_STRING})?)++"
 )
 _STRINGS: Final = (re.compile(f"\x1b[\\]P^_X]{_STRING}"), re.compile(f"[\x90\x98\x9d-\x9f]{_STRING}"))
+_PLAIN_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\r\x7f-\x9f]")
 
 
 def strip_idle(text: str) -> str:
@@ -91,20 +96,9 @@ def idle_runs(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-class Positions:
-    """From positions in `strip_invisible(text)` back to positions in `text`."""
-
-    def __init__(self, text: str) -> None:
-        self._at: list[int] = []
-        self._gone = [0]
-        for match in () if text.isascii() else _ANY.finditer(text):
-            start, end = match.span()
-            self._at.append(start - self._gone[-1])
-            self._gone.append(self._gone[-1] + end - start)
-
-    def original(self, position: int) -> int:
-        """Where the character at `position` stood."""
-        return position + self._gone[bisect_right(self._at, position)]
+def invisible_runs(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of what `strip_invisible` takes out."""
+    return (match.span() for match in _ANY.finditer(text))
 
 
 def decoded_tags(run: str) -> str:
@@ -114,13 +108,30 @@ def decoded_tags(run: str) -> str:
 
 def strip_terminal(text: str) -> str:
     """Take out terminal control sequences, C0 and C1; line ends of any kind become a line feed."""
-    return _TERMINAL.sub(_line_end, text)
+    if _PLAIN_CONTROLS.search(text) is None:
+        return text
+    for end in ("\r\n", "\r", "\x0b", "\x0c", "\x85"):
+        text = text.replace(end, "\n")
+    return _TERMINAL.sub("", text)
 
 
-def terminal_strings(text: str) -> list[tuple[int, int]]:
+def line_ends(text: str) -> list[Edit]:
+    """The edits that `strip_terminal` makes first: line ends."""
+    return [(*match.span(), "\n") for match in _LINE_END.finditer(text)]
+
+
+def terminal_runs(text: str) -> list[Edit]:
+    """The edits that it makes then, in what the first ones gave."""
+    return [(*match.span(), "") for match in _TERMINAL.finditer(text)]
+
+
+def idle_edits(text: str) -> list[Edit]:
+    """The edits that `strip_idle` makes."""
+    flags = [match.span() for match in _FLAG.finditer(text)]
+    spared = {i for span in flags for i in range(*span)}
+    return [(*match.span(), "") for match in _IDLE.finditer(text) if match.start() not in spared]
+
+
+def terminal_strings(text: str) -> Iterator[tuple[int, int]]:
     """Spans of operating-system commands and their kin: window titles, links, the clipboard. No colours."""
-    return [match.span() for pattern in _STRINGS for match in pattern.finditer(text)]
-
-
-def _line_end(match: re.Match[str]) -> str:
-    return "\n" if match[0] in ("\r\n", "\r", "\x0b", "\x0c", "\x85") else ""
+    return (match.span() for pattern in _STRINGS for match in pattern.finditer(text))
