@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-HEAVY = ("pydantic", "httpx2", "openai", "anthropic", "numpy", "xllamacpp", "prompt_toolkit", "rich.markdown")
+HEAVY = (
+    "pydantic", "httpx2", "openai", "anthropic", "numpy", "xllamacpp", "prompt_toolkit", "rich.markdown", "cryptography"
+)  # fmt: skip
 
 
 def imported(tmp_path, *arguments: str) -> set[str]:

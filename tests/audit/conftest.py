@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from localgpt.audit import AuditLog
+from localgpt.audit.entry import place_entry
+from localgpt.audit.grammar import spell
 from localgpt.crypto import DeviceKey
+from localgpt.crypto.merkle import leaf_hash as raw_leaf_hash
 
 LOG = f"{0:020}.log"
 
@@ -26,6 +29,24 @@ class SimClock:
 
     def boot(self) -> str:
         return "b00t"
+
+
+def encode_entry(*, key, seq, ts_us, mono_us, boot, session, kind, fields, prev) -> bytes:
+    """One line without newline, whatever its place and key."""
+    spelled = spell(kind, session, fields)
+    return place_entry(spelled, key, boot=boot, mono_us=mono_us, prev=prev, seq=seq, ts_us=ts_us)
+
+
+def leaf_hash(line: bytes) -> str:
+    """Hex, of a line without newline."""
+    return raw_leaf_hash(line).hex()
+
+
+def stop(log: AuditLog) -> None:
+    """End the writer without a last entry, as a kill does."""
+    log._queue.put(None)
+    log._thread.join(10)
+    log._writer.close()
 
 
 @pytest.fixture
@@ -50,12 +71,12 @@ def open_log(directory, key):
 
     yield opener
     for log in opened:
-        log._files.close()
+        stop(log)
 
 
 @pytest.fixture
 def written(directory, open_log):
-    """A closed log of eight entries; returns its path."""
+    """A closed log of nine entries; returns its path."""
     log = open_log()
     for number in range(6):
         log.append("turn.start", session="s1", turn=f"t{number}")

@@ -10,32 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from localgpt.audit import (
-    AuditLog,
-    EntryInvalid,
-    LogFull,
-    LogLocked,
-    LogPoisoned,
-    LogUnopenable,
-    LogVerdict,
-    TamperError,
-    read_entries,
-    verify_log,
-)
-from localgpt.audit.entry import encode_entry, leaf_hash
-from localgpt.audit.system import SystemDisk
+from localgpt.audit import AuditLog, EntryInvalid, LogPoisoned, LogVerdict, TamperError, read_entries, verify_log
+from localgpt.audit.disk import SystemDisk
+from localgpt.audit.errors import LogFull, LogLocked, LogUnopenable
 from localgpt.crypto import DeviceKey
-from tests.audit.conftest import LOG
+from tests.audit.conftest import LOG, encode_entry, leaf_hash
 
 
 class FaultyDisk(SystemDisk):
-    """Fails the n-th call of one method; records the order of calls."""
+    """Once armed, fails the n-th call of one method and records the order of calls."""
 
     def __init__(self, method: str = "", at: int = 0, error: int = errno.EIO, short: int | None = None) -> None:
         self.method, self.at, self.error, self.short = method, at, error, short
         self.calls: list[str] = []
+        self.armed = False
 
     def _count(self, method: str) -> bool:
+        if not self.armed:
+            return False
         self.calls.append(method)
         return method == self.method and self.calls.count(method) - 1 == self.at
 
@@ -51,10 +43,10 @@ class FaultyDisk(SystemDisk):
             raise OSError(self.error, os.strerror(self.error))
         super().sync(descriptor)
 
-    def write_head(self, descriptor, data, offset):
-        if self._count("write_head"):
+    def write_at(self, descriptor, data, offset):
+        if self._count("write_at"):
             raise OSError(self.error, os.strerror(self.error))
-        super().write_head(descriptor, data, offset)
+        return super().write_at(descriptor, data, offset)
 
 
 def kinds(directory: Path) -> list[str]:
@@ -63,26 +55,28 @@ def kinds(directory: Path) -> list[str]:
 
 def test_numbers_rise_by_one_and_the_log_verifies(directory, key, open_log):
     log = open_log()
-    assert [log.append("turn.start", session="s", turn=f"t{i}") for i in range(3)] == [1, 2, 3]
+    assert [log.append("turn.start", session="s", turn=f"t{i}") for i in range(3)] == [2, 3, 4]
     log.close()
     report = verify_log(directory, key)
-    assert (report.verdict, report.entries, report.head_seq, report.findings) == (LogVerdict.INTACT, 5, 4, ())
-    assert kinds(directory) == ["log.open", "turn.start", "turn.start", "turn.start", "log.close"]
+    assert (report.verdict, report.entries, report.head_seq, report.findings) == (LogVerdict.INTACT, 6, 5, ())
+    assert kinds(directory) == ["log.create", "log.open", "turn.start", "turn.start", "turn.start", "log.close"]
 
 
 def test_files_are_closed_to_others(directory, open_log):
     open_log()
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()} == {
-        LOG: 0o600, "head": 0o600, "lock": 0o600, "reserve": 0o600
+        LOG: 0o600, "epoch": 0o600, "head": 0o600, "lock": 0o600, "reserve": 0o600
     }  # fmt: skip
 
 
 def test_write_then_sync_then_head_for_every_entry(open_log):
     disk = FaultyDisk()
     log = open_log(disk=disk)
-    log.append("turn.start", turn="t")
-    assert disk.calls == ["write", "sync", "write_head"] * 2
+    disk.armed = True
+    for _ in range(2):
+        log.append("turn.start", turn="t")
+    assert disk.calls == ["write", "sync", "write_at"] * 2
 
 
 def test_the_entry_is_in_the_file_and_synced_when_append_returns(directory, open_log):
@@ -90,19 +84,20 @@ def test_the_entry_is_in_the_file_and_synced_when_append_returns(directory, open
 
     class Spy(SystemDisk):
         def sync(self, descriptor):
-            seen.append((directory / LOG).read_bytes().count(b"\n"))
+            path = directory / LOG
+            seen.append(path.read_bytes().count(b"\n") if path.exists() else 0)
             super().sync(descriptor)
 
     log = open_log(disk=Spy())
     log.append("turn.start", turn="t")
-    assert seen == [1, 2]
+    assert seen[-2:] == [2, 3]
 
 
 def test_a_bad_entry_is_refused_and_the_log_stays_usable(open_log):
     log = open_log()
     with pytest.raises(EntryInvalid):
         log.append("turn.start", turn="t", words="secret")
-    assert log.append("turn.start", turn="t") == 1
+    assert log.append("turn.start", turn="t") == 2
     assert log.failure == ""
 
 
@@ -115,12 +110,13 @@ def append_until_poisoned(log: AuditLog) -> int:
     raise AssertionError("the fault never came")
 
 
-@pytest.mark.parametrize("method", ["write", "sync", "write_head"])
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("method", ["write", "sync", "write_at"])
+@pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize("error", [errno.EIO, errno.EROFS, errno.EBADF])
 def test_after_one_failure_nothing_is_appended_or_retried(directory, key, open_log, method, at, error):
     disk = FaultyDisk(method, at, error)
     log = open_log(disk=disk)
+    disk.armed = True
     acknowledged = append_until_poisoned(log)
     calls = len(disk.calls)
     assert log.failure
@@ -134,15 +130,22 @@ def test_after_one_failure_nothing_is_appended_or_retried(directory, key, open_l
     assert verify_log(directory, key).verdict is LogVerdict.INTACT
 
 
-@pytest.mark.parametrize("method", ["write", "sync", "write_head"])
-def test_a_log_that_cannot_take_its_first_entry_does_not_open(open_log, method):
-    with pytest.raises(LogPoisoned):
-        open_log(disk=FaultyDisk(method, 0))
+@pytest.mark.parametrize("method", ["write", "sync", "write_at"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_log_that_cannot_take_its_first_entry_does_not_open(open_log, method, at):
+    disk = FaultyDisk(method, 0 if method == "write_at" else at)
+    disk.armed = True
+    with pytest.raises((LogPoisoned, LogUnopenable)):
+        open_log(disk=disk)
+    log = open_log()  # and nothing stands in the way of the next start
+    assert log.append("turn.start", turn="t") >= 2
 
 
 @pytest.mark.parametrize("short", [0, 1, 17, 100])
 def test_a_short_write_is_taken_back_and_the_reserve_says_so(directory, key, open_log, short):
-    log = open_log(disk=FaultyDisk("write", 2, short=short))
+    disk = FaultyDisk("write", 1, short=short)
+    log = open_log(disk=disk)
+    disk.armed = True
     log.append("turn.start", turn="t0")
     with pytest.raises(LogFull, match="disk is full"):
         log.append("decision", call="c", tool="t", verdict="allow", code="x", policy="ab" * 32)
@@ -160,7 +163,8 @@ def test_a_really_full_disk_gets_its_last_entry(tmp_path, key):
     script = f"""
 import os, subprocess, sys
 from pathlib import Path
-from localgpt.audit import AuditLog, LogFull, read_entries, verify_log
+from localgpt.audit import AuditLog, read_entries, verify_log
+from localgpt.audit.errors import LogFull
 from localgpt.crypto import DeviceKey
 root = Path({str(tmp_path)!r})
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root], check=True)
@@ -197,7 +201,7 @@ from localgpt.audit import AuditLog, LogPoisoned
 from localgpt.crypto import DeviceKey
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = AuditLog.open(Path({str(directory)!r}), key=DeviceKey(bytes(range(32))))
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 n = 0
 try:
     while True: n = log.append("turn.start", turn="t")
@@ -249,21 +253,21 @@ def test_an_entry_by_another_key_is_not_adopted_by_a_running_writer(directory, k
     path = directory / LOG
     first = path.read_bytes()
     line = encode_entry(
-        key=b"not the device key", seq=1, ts_us=1, mono_us=1, boot="b", session="", kind="turn.start",
-        fields={"turn": "forged"}, prev=leaf_hash(first[:-1])
+        key=b"not the device key", seq=2, ts_us=1, mono_us=1, boot="b", session="", kind="turn.start",
+        fields={"turn": "forged"}, prev=leaf_hash(first.splitlines()[-1])
     )  # fmt: skip
     path.write_bytes(first + line + b"\n")
     with pytest.raises(LogPoisoned, match="not written with this device key"):
         log.append("turn.start", turn="t")
     assert path.read_bytes() == first + line + b"\n"
     report = verify_log(directory, key)
-    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 1)
+    assert (report.verdict, report.first_bad) == (LogVerdict.TAMPERED, 2)
 
 
 def test_two_writers_share_one_chain(directory, key, open_log):
     one, two = open_log(), open_log()
     numbers = [log.append("turn.start", turn="t") for log in (one, two, two, one, two)]
-    assert numbers == [2, 3, 4, 5, 6]
+    assert numbers == [3, 4, 5, 6, 7]
     two.close()
     one.close()
     assert verify_log(directory, key).verdict is LogVerdict.INTACT
@@ -287,7 +291,7 @@ def test_processes_at_once_lose_nothing(directory, key):
     acknowledged = [int(line) for worker in workers for line in worker.communicate(timeout=60)[0].split()]
     assert len(set(acknowledged)) == 100
     report = verify_log(directory, key)
-    assert (report.verdict, report.entries) == (LogVerdict.INTACT, 108)
+    assert (report.verdict, report.entries) == (LogVerdict.INTACT, 109)
     for i in range(4):
         turns = [e.fields["turn"] for e in read_entries(directory) if e.session == f"w{i}"]
         assert turns == [f"t{n}" for n in range(25)]
@@ -320,7 +324,7 @@ def test_threads_share_one_log(directory, key, open_log):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(numbers) == list(range(1, 81))
+    assert sorted(numbers) == list(range(2, 82))
     assert verify_log(directory, key).verdict is LogVerdict.INTACT
 
 
@@ -332,7 +336,7 @@ def test_a_stuck_process_is_reported_and_waiting_ends(directory, open_log):
             log.append("turn.start", turn="t")
         with pytest.raises(LogLocked):
             open_log(lock_wait_s=0.05)
-    assert log.append("turn.start", turn="t") == 1
+    assert log.append("turn.start", turn="t") == 2
 
 
 def test_a_forked_child_may_not_append(open_log):
@@ -359,7 +363,7 @@ def test_an_interrupted_append_is_followed_by_the_next(directory, key, open_log)
     disk.armed = True
     with pytest.raises(KeyboardInterrupt):
         log.append("turn.start", turn="interrupted")
-    assert log.append("turn.start", turn="next") == 2
+    assert log.append("turn.start", turn="next") == 3
     log.close()
     assert verify_log(directory, key).verdict is LogVerdict.INTACT
 
@@ -394,5 +398,5 @@ def test_another_key_does_not_continue_the_log(directory, written):
 
 def test_closing_twice_is_harmless(open_log):
     log = open_log()
-    log._files.close()
-    log._files.close()
+    log.close()
+    log.close()

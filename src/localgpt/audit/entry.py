@@ -1,35 +1,42 @@
 """One entry: a line of canonical JSON, authenticated with a subkey of the device key and chained to the line before.
 
-Source: docs/spec/audit-log.md; RFC 6962 section 2.1 for the leaf hash.
+Source: docs/spec/audit-log.md; RFC 6962 section 2.1 for the leaf hash; RFC 7693 for keyed BLAKE2b.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from localgpt import canon
-from localgpt.audit.errors import EntryCorrupted, EntryForged, EntryInvalid
-from localgpt.audit.kinds import check_fields
-from localgpt.audit.seal import seal
+from localgpt.audit.errors import EntryCorrupted, EntryForged
+from localgpt.audit.grammar import Spelled, line_pattern
+from localgpt.audit.kinds import COMMON, KINDS
 from localgpt.crypto import DeviceKey, same
 
-VERSION: Final = 1
-ALGORITHM: Final = "sha256-chain-hmac"
-ORIGIN: Final = "localgpt.audit/v1"
+FORMAT: Final = "localgpt.audit/v2"
+ALGORITHM: Final = "sha256-rfc6962-ed25519-blake2b"
 MAX_LINE_BYTES: Final = 64 * 1024
 
-_COMMON: Final = frozenset({"v", "alg", "seq", "ts", "mono_us", "boot", "session", "kind", "prev", "mac"})
-_DOMAIN: Final = "localgpt.audit.entry/v1"
-_MAC_DIGITS: Final = 32
-_MAC_MARK: Final = b'"mac":"'  #: occurs once: inside a string its quotes would be escaped
-_NO_MAC: Final = "0" * _MAC_DIGITS
-_HEX32: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_ID: Final = re.compile(r"[A-Za-z0-9._:-]{0,64}", re.ASCII)
+_PERSON: Final = b"localgpt entry 2"  #: keeps this MAC apart from any other with the same key
+_MAC_BYTES: Final = 16
+_blake2b = hashlib.blake2b
+_MAC_MEMBER: Final = re.compile(rb'"mac":"[0-9a-f]{32}",')  #: occurs once: inside a string its quotes are escaped
+_KIND: Final = '"kind":"'
+
+
+class Link(NamedTuple):
+    """What joins one line to its neighbours. `mac`, `prev` as written; `leaf`: 32 bytes."""
+
+    seq: int
+    kind: str
+    mac: str
+    prev: str
+    leaf: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,59 +76,61 @@ class Entry:
 
 def entry_key(key: DeviceKey) -> bytes:
     """The subkey that authenticates entries."""
-    return key.subkey("localgpt audit entry v1")
+    return key.subkey("localgpt audit entry v2")
 
 
 def genesis() -> str:
     """The `prev` of the first entry: hex SHA-256 of the format's name."""
-    return hashlib.sha256(ORIGIN.encode()).hexdigest()
+    return hashlib.sha256(FORMAT.encode()).hexdigest()
 
 
-def leaf_hash(line: bytes) -> str:
-    """Hex SHA-256 of a zero byte and `line`, which has no newline."""
-    return hashlib.sha256(b"\x00" + line).hexdigest()
+def place_entry(spelled: Spelled, key: bytes, *, boot: str, mono_us: int, prev: str, seq: int, ts_us: int) -> bytes:
+    """Give an entry its place and its MAC: one line, without newline. `key` is that of `entry_key`."""
+    shape = spelled.shape
+    values = (*spelled.values, boot, mono_us, prev, seq, spelled.session, ts_us)
+    rest = (shape.template % shape.pick(values)).encode()
+    at = rest.index(shape.after_mac)
+    return b'%b"mac":"%b",%b' % (rest[:at], _mac(rest, key), rest[at:])
 
 
-def encode_entry(
-    *,
-    key: bytes,
-    seq: int,
-    ts_us: int,
-    mono_us: int,
-    boot: str,
-    session: str,
-    kind: str,
-    fields: Mapping[str, object],
-    prev: str,
-) -> bytes:
-    """Encode one line, without newline. `key` is that of `entry_key`.
+def _mac(rest: bytes, key: bytes) -> bytes:
+    """32 hex digits of keyed BLAKE2b over a line without its member `mac`."""
+    return _blake2b(rest, key=key, digest_size=_MAC_BYTES, person=_PERSON).hexdigest().encode()
+
+
+def read_link(line: bytes, text: str, *, whole: bool = True) -> Link:
+    """Check how a line is spelled, and give what joins it to others. `text` is `line` decoded, both without newline.
+
+    `whole`: whether there was one.
 
     Raises:
-        EntryInvalid
+        EntryCorrupted: it is no entry.
     """
-    if not _ID.fullmatch(session):
-        raise EntryInvalid(f"{session!r} is no session id")
-    common: dict[str, canon.Json] = {
-        "v": VERSION,
-        "alg": ALGORITHM,
-        "seq": seq,
-        "ts": ts_us,
-        "mono_us": mono_us,
-        "boot": boot,
-        "session": session,
-        "kind": kind,
-        "prev": prev,
-        "mac": _NO_MAC,
-    }
-    line = canon.encode({**check_fields(kind, fields), **common})
-    if len(line) >= MAX_LINE_BYTES:
-        raise EntryInvalid(f"an entry of {len(line)} bytes is too long")
-    at = line.index(_MAC_MARK) + len(_MAC_MARK)
-    return line[:at] + _mac(line, key) + line[at + _MAC_DIGITS :]
+    if not whole:
+        raise EntryCorrupted("the line has no end")
+    at = text.find(_KIND) + len(_KIND)
+    kind = text[at : text.find('"', at)]
+    if kind not in KINDS:
+        raise EntryCorrupted("the line is no entry of a known kind")
+    match = line_pattern(kind).fullmatch(text)
+    if match is None:
+        raise EntryCorrupted(f"the line is not spelled as an entry of kind {kind} is")
+    mac, prev, seq = match.groups()
+    return Link(int(seq), kind, mac, prev, hashlib.sha256(b"\x00" + line).digest())
+
+
+def check_mac(line: bytes, link: Link, key: bytes) -> None:
+    """Check that a line was written with the device key of `key` (that of `entry_key`).
+
+    Raises:
+        EntryForged
+    """
+    if not same(_mac(_MAC_MEMBER.sub(b"", line, count=1), key), link.mac.encode()):
+        raise EntryForged(f"entry {link.seq} was not written with this device key")
 
 
 def decode_entry(line: bytes, key: bytes | None = None) -> Entry:
-    """Decode and check one line: spelling, version, kind, every field's type, and with a key the MAC.
+    """Decode and check one line: spelling, kind, every field's type, and with a key the MAC.
 
     The chain is the caller's to check.
 
@@ -130,51 +139,28 @@ def decode_entry(line: bytes, key: bytes | None = None) -> Entry:
         EntryForged: it is one, and was not written with this device key.
     """
     try:
-        body = canon.decode_object(line)
-    except canon.CanonError as error:
-        raise EntryCorrupted("the line is not canonical JSON") from error
-    common = {name: body.pop(name, None) for name in _COMMON}
-    _check_common(common)
-    kind = str(common["kind"])
-    try:
-        if check_fields(kind, body) != body:
-            raise EntryCorrupted("a field is spelled in a way that is never written")
-    except EntryInvalid as error:
-        raise EntryCorrupted(error.message) from error
-    if key is not None and not same(_mac(line, key), str(common["mac"]).encode()):
-        raise EntryForged(f"entry {common['seq']} was not written with this device key")
-    seq, ts_us, mono_us = (
-        value for value in (common["seq"], common["ts"], common["mono_us"]) if isinstance(value, int)
-    )
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise EntryCorrupted("the line is not UTF-8") from error
+    link = read_link(line, text)
+    if key is not None:
+        check_mac(line, link, key)
+    return _entry(link, text)
+
+
+def _entry(link: Link, text: str) -> Entry:
+    """The values of a line whose spelling was checked."""
+    body = json.loads(text)
+    common = {name: body.pop(name) for name in COMMON}
     return Entry(
-        seq,
-        ts_us,
-        mono_us,
-        str(common["boot"]),
-        str(common["session"]),
-        kind,
+        link.seq,
+        common["ts"],
+        common["mono_us"],
+        common["boot"],
+        common["session"],
+        link.kind,
         body,
-        str(common["prev"]),
-        str(common["mac"]),
-        leaf_hash(line),
+        link.prev,
+        link.mac,
+        link.leaf.hex(),
     )
-
-
-def _mac(line: bytes, key: bytes) -> bytes:
-    """The hex MAC of a canonical line, over its bytes without the member `mac`, which is never the last one."""
-    at = line.index(_MAC_MARK)
-    rest = line[:at] + line[at + len(_MAC_MARK) + _MAC_DIGITS + 2 :]  # 2: the closing quote and the comma
-    return seal(key, _DOMAIN, rest)[: _MAC_DIGITS // 2].hex().encode()
-
-
-def _check_common(common: Mapping[str, canon.Json]) -> None:
-    if type(common["v"]) is not int or common["v"] != VERSION or common["alg"] != ALGORITHM:
-        raise EntryCorrupted("unknown version or algorithm")
-    for name in ("seq", "ts", "mono_us"):
-        value = common[name]
-        if type(value) is not int or value < 0:
-            raise EntryCorrupted(f"{name} is not a count")
-    for name, pattern in (("prev", _HEX64), ("mac", _HEX32), ("boot", _ID), ("session", _ID), ("kind", _ID)):
-        value = common[name]
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise EntryCorrupted(f"{name} is not what it must be")

@@ -88,3 +88,57 @@ class EntryCorrupted(TamperError):  # noqa: N818 -- named after the attack
     """A line is no entry, or its chain, number or fields are wrong."""
 
     code = "audit.entry-corrupted"
+
+
+class EpochSpoiled(TamperError):  # noqa: N818 -- named after the attack
+    """The file of the open epoch is gone or changed, or its key is not the one that the log names."""
+
+    code = "audit.epoch-spoiled"
+
+
+class CheckpointForged(TamperError):  # noqa: N818 -- named after the attack
+    """A checkpoint is not signed by the log's identity and its epoch's own key, or is for other entries."""
+
+    code = "audit.checkpoint-forged"
+
+
+class CheckpointMissing(TamperError):  # noqa: N818 -- named after the attack
+    """An epoch was closed and its checkpoint is gone, or a checkpoint was signed for entries that are gone."""
+
+    code = "audit.checkpoint-missing"
+
+
+class PinMismatch(TamperError):  # noqa: N818 -- named after the attack
+    """A head that was pinned elsewhere is not that of this log."""
+
+    code = "audit.pin-mismatch"
+
+
+class PinUnreachable(LogPoisoned):
+    """A pin that has to hold every entry cannot be reached."""
+
+    code = "audit.pin-unreachable"
+
+
+class LogStalled(LogPoisoned):
+    """The disk did not answer for longer than an entry may take."""
+
+    code = "audit.stalled"
+
+
+class LogForeign(AuditError):  # noqa: N818 -- named after the condition
+    """The files are those of another program or another version."""
+
+    code = "audit.foreign"
+
+
+class ProofRejected(TamperError):  # noqa: N818 -- named after the condition
+    """A proof does not show that the entry is in a log with this identity."""
+
+    code = "audit.proof-rejected"
+
+
+class IdentityForeign(TamperError):  # noqa: N818 -- named after the attack
+    """The log was begun with another identity key than the one that was expected."""
+
+    code = "audit.identity-foreign"

@@ -1,50 +1,56 @@
 """The head: the number, place and leaf of the last acknowledged entry, authenticated with a subkey of the device key.
 
 The file has two slots in different disk sectors, written in turn and in place, so that a torn write spoils at most
-one and the other still vouches for an entry before. It is written after the entry is durable: it may lag behind the
-log, and never leads it. So whoever finds one slot spoiled and entry S in the other finds entry S + 1 in the log,
+one and the other still vouches for an entry before. It is written after the entries are durable: it may lag behind
+the log, and never leads it. So whoever finds one slot spoiled and entry S in the other finds entry S + 1 in the log,
 unless the slot was spoiled to hide that S + 1 was removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from localgpt import canon
-from localgpt.audit.seal import seal
 from localgpt.crypto import DeviceKey, same
 
 SLOT_BYTES: Final = 512
 HEAD_BYTES: Final = 2 * SLOT_BYTES
-_DOMAIN: Final = "localgpt.audit.head/v1"
+_FORMAT: Final = "localgpt.audit.head/v2"
+_PERSON: Final = b"localgpt head 2"
 _HEX64: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`seq`: the entry's number, negative before the first; `end`: log bytes up to its end; `leaf`: its hash."""
+    """`commit`: how many times a head was written before, negative for the two of an empty log; `seq`: the entry's
+    number, negative before the first; `segment` and `end`: the file it is in, and that file's bytes up to its end;
+    `leaf`: its hash, hex."""
 
+    commit: int
     seq: int
+    segment: int
     end: int
     leaf: str
 
     def encode(self, key: bytes) -> bytes:
         """One slot: canonical JSON, written out because its shape is fixed; padded with spaces, ended by a newline."""
-        before, after = f'{{"end":{self.end},"format":"{_DOMAIN}",', f'"leaf":"{self.leaf}","seq":{self.seq}}}'
-        mac = seal(key, _DOMAIN, (before + after).encode()).hex()
-        return f'{before}"hmac_sha256":"{mac}",{after}'.encode().ljust(SLOT_BYTES - 1) + b"\n"
+        before = f'{{"commit":{self.commit},"end":{self.end},"format":"{_FORMAT}","leaf":"{self.leaf}",'
+        after = f'"segment":{self.segment},"seq":{self.seq}}}'
+        mac = hashlib.blake2b((before + after).encode(), key=key, digest_size=32, person=_PERSON).hexdigest()
+        return f'{before}"mac":"{mac}",{after}'.encode().ljust(SLOT_BYTES - 1) + b"\n"
 
     @property
-    def offset(self) -> int:
-        """Where in the file this head is written: slots alternate."""
-        return (self.seq % 2) * SLOT_BYTES
+    def slot(self) -> int:
+        """Which of the two slots this head is written to: they alternate."""
+        return self.commit % 2
 
 
 def head_key(key: DeviceKey) -> bytes:
     """The subkey that authenticates heads."""
-    return key.subkey("localgpt audit head v1")
+    return key.subkey("localgpt audit head v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Heads:
 
 def initial_heads(key: bytes, leaf: str) -> bytes:
     """The file's bytes before the first entry: no slot is ever blank, so that blanking one is seen."""
-    return Head(-2, 0, leaf).encode(key) + Head(-1, 0, leaf).encode(key)
+    return Head(-2, -2, 0, 0, leaf).encode(key) + Head(-1, -1, 0, 0, leaf).encode(key)
 
 
 def read_heads(data: bytes, key: bytes) -> Heads | None:
@@ -78,7 +84,8 @@ def read_heads(data: bytes, key: bytes) -> Heads | None:
     authentic = [head for head in found if head is not None]
     if not authentic:
         return None
-    return Heads(max(authentic, key=lambda head: head.seq), found.index(None) if None in found else None)
+    newest = max(authentic, key=lambda head: head.commit)
+    return Heads(newest, found.index(None) if None in found else None)
 
 
 def _read_slot(data: bytes, number: int, key: bytes) -> Head | None:
@@ -87,9 +94,11 @@ def _read_slot(data: bytes, number: int, key: bytes) -> Head | None:
         body = canon.decode_object(slot.rstrip(b" \n"))
     except canon.CanonError:
         return None
-    seq, end, leaf = body.get("seq"), body.get("end"), body.get("leaf")
-    if type(seq) is not int or type(end) is not int or not isinstance(leaf, str) or not _HEX64.fullmatch(leaf):
+    counts = [body.get(name) for name in ("commit", "seq", "segment", "end")]
+    leaf = body.get("leaf")
+    if not isinstance(leaf, str) or not _HEX64.fullmatch(leaf) or any(type(each) is not int for each in counts):
         return None
-    head = Head(seq, end, leaf)
-    here = seq % 2 == number  # a slot copied over the other is no head
+    commit, seq, segment, end = (each for each in counts if isinstance(each, int))
+    head = Head(commit, seq, segment, end, leaf)
+    here = head.slot == number  # a slot copied over the other is no head
     return head if here and same(head.encode(key), slot) else None  # compares format, MAC and spelling at once

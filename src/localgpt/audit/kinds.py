@@ -1,22 +1,19 @@
-"""The closed list of entry kinds, each with its closed set of typed fields.
+"""The vocabulary: the closed list of entry kinds, each with its closed set of typed fields.
 
-No field can hold contents, secrets or free text: only names, paths, numbers, digests and stable codes. Of an argv the
-log keeps the program's name and a salted digest.
+This is the one place where kinds and fields are named. No field can hold contents, secrets or free text: only names,
+paths, numbers, digests and stable codes. Of an argv the log keeps the program's name and a salted digest; the whole of
+it can go into the encrypted body whose digest is the field `body`.
 
 Source: docs/spec/audit-log.md.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, cast
-
-from localgpt.audit.errors import EntryInvalid
-from localgpt.canon import MAX_INTEGER, Json
+from typing import Final
 
 
 class FieldType(StrEnum):
@@ -26,49 +23,33 @@ class FieldType(StrEnum):
     NAME = "name"  #: 1 to 256 characters, control and formatting characters escaped: models, hosts, tools, rules
     PATH = "path"  #: 1 to 4096 characters, likewise
     HEX = "hex"  #: 16 to 64 lower-case hex digits
-    COUNT = "count"  #: 0 to 2**53 - 1
+    COUNT = "count"  #: 0 to 9 * 10**15 - 1, which is below 2**53
     INTEGER = "integer"  #: the same, or negative
     FLAG = "flag"
     TOKENS = "tokens"  #: at most 64 tokens
 
 
-#: Never written as they are. Fixed by this format, so that a newer Unicode table changes no verdict.
-_HIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-_TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
-_HEX: Final = re.compile(r"[0-9a-f]{16,64}", re.ASCII)
-
-
-def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= longest and _HIDDEN.search(value) is None
-
-
-def _is_integer(value: object, least: int) -> bool:
-    return type(value) is int and least <= value <= MAX_INTEGER
-
-
-def _is_token(value: object) -> bool:
-    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
-
-
-_CHECKS: Final[Mapping[FieldType, Callable[[object], bool]]] = {
-    FieldType.TOKEN: _is_token,
-    FieldType.NAME: lambda value: _is_text(value, 256),
-    FieldType.PATH: lambda value: _is_text(value, 4096),
-    FieldType.HEX: lambda value: isinstance(value, str) and _HEX.fullmatch(value) is not None,
-    FieldType.COUNT: lambda value: _is_integer(value, 0),
-    FieldType.INTEGER: lambda value: _is_integer(value, -MAX_INTEGER),
-    FieldType.FLAG: lambda value: isinstance(value, bool),
-    FieldType.TOKENS: lambda value: isinstance(value, list) and len(value) <= 64 and all(map(_is_token, value)),
-}
-
-_UNACCEPTABLE: Final = object()
+#: What every entry has. `mac` is the writer's; the rest says when and where.
+COMMON: Final = ("boot", "kind", "mac", "mono_us", "prev", "seq", "session", "ts")
 
 # `NAME:TYPE` is required, `NAME:TYPE?` may be left out. docs/spec/audit-log.md says what each means.
 _SPEC: Final = {
-    "log.open": "origin:token log_id:hex program:token pid:count",
+    # the log itself
+    "log.create": (
+        "format:token algorithm:token origin:token identity:token epoch_key:hex program:token reason:token? "
+        "previous_origin:token? previous_size:count? previous_root:hex?"
+    ),
+    "log.segment": "format:token algorithm:token origin:token",
+    "log.open": "program:token pid:count",
     "log.close": "appended:count",
     "log.recovered": "cut_bytes:count cut_sha256:hex reason:token",
     "log.full": "wanted:token",
+    "log.pruned": "session_pruned:token bodies:count body_bytes:count",
+    "epoch.next": "epoch:count key:hex",
+    "anchor": "tier:token size:count status:token code:token? target:name?",
+    "repeated": "of:count count:count kind_repeated:token code:token?",
+    "suppressed": "turn:token? count:count bytes:count reason:token",
+    # sessions, policy, processes
     "session.start": (
         "project:path project_trusted:flag resumed:flag model:name? provider:name? rung:token? policy:hex? "
         "tools_on:flag? front:token?"
@@ -91,7 +72,7 @@ _SPEC: Final = {
     "sandbox.proof": "rung:token mechanisms:tokens? missing:tokens? plan:hex? duration_ms:count?",
     "decision": (
         "call:token turn:token? tool:name verdict:token code:token rule:name? policy:hex flow:hex? request:hex? "
-        "argv0:path? argv_hmac:hex? effects:tokens? path:path? host:name?"
+        "argv0:path? argv_hmac:hex? effects:tokens? path:path? host:name? labels:tokens? body:hex? body_bytes:count?"
     ),
     "outcome": (
         "call:token tool:name? status:token code:token? exit_status:integer? signal:count? timed_out:flag? "
@@ -113,6 +94,12 @@ _SPEC: Final = {
     "file.change": (
         "call:token? path:path action:token before_sha256:hex? after_sha256:hex? before_bytes:count? after_bytes:count?"
     ),
+    "endorsement": "call:token value:hex role:token from_label:token? to_label:token? by:token",
+    "memory.change": (
+        "call:token? path:path action:token before_sha256:hex? after_sha256:hex? before_bytes:count? "
+        "after_bytes:count? labels:tokens?"
+    ),
+    "auth.failure": "front:token peer:name? code:token count:count?",
     "injection.finding": "call:token? source:name finding:token count:count",
     "config.change": "key:name by:token file:path? file_sha256:hex?",
 }
@@ -133,44 +120,3 @@ def _compile(spec: str) -> Fields:
 
 
 KINDS: Final[Mapping[str, Fields]] = MappingProxyType({kind: _compile(spec) for kind, spec in _SPEC.items()})
-
-
-def check_fields(kind: str, fields: Mapping[str, object]) -> dict[str, Json]:
-    """The fields as they go into an entry: tuples become lists, None means left out, paths become printable.
-
-    Raises:
-        EntryInvalid
-    """
-    known = KINDS.get(kind)
-    if known is None:
-        raise EntryInvalid(f"unknown kind {kind!r}")
-    entry: dict[str, Json] = {}
-    for name, value in fields.items():
-        field_type = known.types.get(name)
-        if field_type is None:
-            raise EntryInvalid(f"{kind} has no field {name!r}")
-        if value is None:
-            continue
-        accepts = _CHECKS[field_type]
-        plain = value if accepts(value) else _plain(field_type, value)
-        if plain is not value and not accepts(plain):
-            raise EntryInvalid(f"{kind}: {name} is not a {field_type}")
-        entry[name] = cast("Json", plain)
-    if missing := known.required - entry.keys():
-        raise EntryInvalid(f"{kind} lacks {', '.join(sorted(missing))}")
-    return entry
-
-
-def _plain(field_type: FieldType, value: object) -> object:
-    """Foreign names and paths stay readable: what cannot be printed is escaped, what is too long is cut in front."""
-    if field_type in {FieldType.NAME, FieldType.PATH} and isinstance(value, str):
-        text = _HIDDEN.sub(_escaped, value)
-        longest = 256 if field_type is FieldType.NAME else 4096
-        return text if len(text) <= longest else "…" + text[1 - longest :]
-    if isinstance(value, (tuple, list)):
-        return list(value)
-    return _UNACCEPTABLE
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")

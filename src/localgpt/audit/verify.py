@@ -1,271 +1,262 @@
-"""Reading the log back: verification and queries. Streaming, in bounded memory; nothing here writes or locks.
+"""Verification: every entry, the chain, the tree, every checkpoint, the head and the pins. Streaming; nothing is
+written.
 
-The head is read before the log, so that entries appended meanwhile are simply newer than the head.
+The head and the pins are read before the log, so that entries appended meanwhile are simply newer than they are.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from localgpt.audit.entry import MAX_LINE_BYTES, Entry, decode_entry, entry_key, genesis
-from localgpt.audit.errors import EntryCorrupted, EntryForged, LogUnopenable
-from localgpt.audit.files import HEAD_NAME, LOG_NAME
-from localgpt.audit.head import HEAD_BYTES, Head, head_key, read_heads
-from localgpt.audit.lines import Position, read_lines
+from localgpt.audit.checkpoints import (
+    Sealed,
+    check_signed,
+    epoch_name,
+    identity_of,
+    last_checkpoint,
+    public_key,
+    read_checkpoints,
+)
+from localgpt.audit.entry import check_mac, decode_entry, entry_key
+from localgpt.audit.epoch import MAX_EPOCH_BYTES, Epoch
+from localgpt.audit.errors import (
+    CheckpointForged,
+    CheckpointMissing,
+    EntryCorrupted,
+    EpochSpoiled,
+    IdentityForeign,
+    LogTruncated,
+    TamperError,
+)
+from localgpt.audit.files import CHECKPOINTS_NAME, EPOCH_NAME, HEAD_NAME, NEXT_EPOCH_NAME, read_bytes
+from localgpt.audit.head import HEAD_BYTES, Heads, head_key, read_heads
+from localgpt.audit.judgement import Judgement
+from localgpt.audit.report import PinReading, Report
+from localgpt.audit.resume import Trusted
+from localgpt.audit.scan import BrokenAt, LogReader, Place, Step, check_format
+from localgpt.canon import Json
 from localgpt.crypto import DeviceKey
+from localgpt.crypto.note import NoteError, NoteKey
+
+_SPECIAL: Final = frozenset({"log.create", "log.segment", "epoch.next"})
 
 
-class LogVerdict(StrEnum):
-    """What can be said of a log."""
+def verify_log(
+    directory: Path,
+    key: DeviceKey | None,
+    *,
+    identity: NoteKey | None = None,
+    pins: Sequence[PinReading] = (),
+    trusted: Trusted | None = None,
+) -> Report:
+    """Check everything, or everything since `trusted`.
 
-    INTACT = "intact"
-    EMPTY = "empty"  #: there is neither a log nor a head; the finding `audit.emptied` says that there was one
-    CHAINED = "chained"  #: the chain is whole, but without the device key a rewritten log would look the same
-    TAMPERED = "tampered"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFinding:
-    """One thing that verification saw. `seq`: the entry concerned, None when it is the whole log.
-
-    `code` is a `TamperError` code, or one of those that are no tampering: `audit.torn-tail`, `audit.torn-slot`,
-    `audit.beyond-head`, `audit.no-key`; and beside `EMPTY` `audit.emptied`.
-    """
-
-    code: str
-    seq: int | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The result. `entries`: how many are good; `first_bad`: the number of the first that is not, or is gone.
-
-    `head_seq`: the last entry that the head vouches for, None without an authentic head; `size_bytes`: of the good
-    part.
-    """
-
-    verdict: LogVerdict
-    entries: int
-    first_bad: int | None
-    findings: tuple[AuditFinding, ...]
-    head_seq: int | None
-    size_bytes: int
-    first_ts_us: int | None = None
-    last_ts_us: int | None = None
-
-
-#: There is no log, and something else shows that there was one. Not proof of an attack; not the silence of a new start.
-EMPTIED: Final = "audit.emptied"
-_HARMLESS: Final = frozenset({"audit.torn-tail", "audit.torn-slot", "audit.beyond-head", "audit.no-key", EMPTIED})
-
-
-def verify_log(directory: Path, key: DeviceKey | None) -> Report:
-    """Check every entry, the chain, and the head; with a key also that this device key wrote each of them.
+    With the device key its identity and its MACs are demanded. `identity` does it for who has only the public key;
+    without either the log is compared with itself and the pins alone.
 
     Raises:
         LogUnopenable: a file is there and cannot be read.
     """
-    heads = _Heads(directory, key)
-    with _opened(directory / LOG_NAME) as descriptor:
-        if descriptor is None:
-            return heads.without_log()
-        return _verify(descriptor, heads)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which entries to yield; empty fields do not restrict. `path` matches a whole path or a directory above."""
-
-    kinds: frozenset[str] = frozenset()
-    session: str = ""
-    tool: str = ""
-    verdict: str = ""
-    path: str = ""
-    since_us: int | None = None
-    until_us: int | None = None
-
-    def selects(self, entry: Entry) -> bool:
-        """Whether `entry` is wanted."""
-        wanted = (
-            not self.kinds or entry.kind in self.kinds,
-            not self.session or entry.session.startswith(self.session),
-            not self.tool or entry.fields.get("tool") == self.tool,
-            not self.verdict or entry.fields.get("verdict") == self.verdict,
-            not self.path or _is_beneath(str(entry.fields.get("path", "")), self.path),
-            self.since_us is None or entry.ts_us >= self.since_us,
-            self.until_us is None or entry.ts_us < self.until_us,
-        )
-        return all(wanted)
-
-
-def read_entries(directory: Path, query: Query | None = None) -> Iterator[Entry]:
-    """Yield the entries that `query` selects, oldest first. A torn tail ends the log without an error.
-
-    Entries are checked one by one and against their neighbours, not against the head: that is `verify_log`.
-
-    Raises:
-        EntryCorrupted: when the first bad entry is reached.
-        LogUnopenable
-    """
-    wanted = query or Query()
-    with _opened(directory / LOG_NAME) as descriptor:
-        if descriptor is not None:
-            size = os.fstat(descriptor).st_size
-            yield from (entry for entry, _position in _walk(descriptor, size, None) if wanted.selects(entry))
-
-
-class _Heads:
-    """What the head file says, and what is wrong with it."""
-
-    def __init__(self, directory: Path, key: DeviceKey | None) -> None:
-        with _opened(directory / HEAD_NAME) as descriptor:
-            data = None if descriptor is None else os.pread(descriptor, HEAD_BYTES, 0)
-        self.exists = data is not None
-        self.entry_key = None if key is None else entry_key(key)
-        self.heads = None if data is None or key is None else read_heads(data, head_key(key))
-        self.head: Head | None = None if self.heads is None else self.heads.newest
-        self.traces = _traces(directory)
-        self.findings: list[AuditFinding] = []
-        if key is None:
-            self.findings.append(AuditFinding("audit.no-key", None, "without the device key the head says nothing"))
-        elif self.head is None and self.exists:
-            self.findings.append(
-                AuditFinding("audit.head-missing", None, "the head was not written with this device key")
-            )
-
-    def without_log(self) -> Report:
-        if self.head is not None and self.head.seq >= 0:
-            detail = f"{self.head.seq + 1} entries were acknowledged, and the log is gone"
-            self.findings.append(AuditFinding("audit.log-missing", 0, detail))
-        self.judge_slots(-1)
-        seq = None if self.head is None else self.head.seq
-        report = _report(Position(-1, 0, genesis()), self, 0 if self.findings else None)
-        if report.verdict is LogVerdict.TAMPERED:
-            return report
-        findings = report.findings
-        if self.traces:
-            detail = (
-                f"there is no log, but {', '.join(self.traces)} show that there was one, or that a start was cut off"
-            )
-            findings += (AuditFinding(EMPTIED, None, detail),)
-        return replace(report, verdict=LogVerdict.EMPTY, head_seq=seq, findings=findings)
-
-    def judge_slots(self, last: int) -> None:
-        """Tell a slot that an interrupted write left from one that was spoiled; `last`: the last good entry."""
-        if self.heads is None or self.heads.spoiled is None:
-            return
-        if self.heads.accounts_for(last):
-            detail = "a slot of the head is not authentic, as after an interrupted write; no entry is missing"
-            self.findings.append(AuditFinding("audit.torn-slot", None, detail))
-            return
-        missing = self.heads.next_seq
-        detail = f"a slot of the head was changed; an interrupted write would have left entry {missing} in the log"
-        self.findings.append(AuditFinding("audit.head-spoiled", missing, detail))
-
-
-def _traces(directory: Path) -> list[str]:
-    """What else is there once something was logged: the log's other files, the memory of a signed policy."""
-    beside = [name for name in ("lock", "reserve", "quarantine") if os.path.lexists(directory / name)]
-    return beside + sorted(f"policy/{path.name}" for path in (directory.parent / "policy").glob("*.pin.json"))
-
-
-def _verify(descriptor: int, heads: _Heads) -> Report:
-    position = Position(-1, 0, genesis())
-    first_bad: int | None = None
-    first_ts = last_ts = None
-    size = os.fstat(descriptor).st_size
+    data = read_bytes(directory / HEAD_NAME, HEAD_BYTES)
+    heads = None if data is None or key is None else read_heads(data, head_key(key))
+    judgement = Judgement(directory, heads, has_key=key is not None, head_exists=data is not None, pins=pins)
+    reader = LogReader(directory) if trusted is None else LogReader(directory, trusted.place)
+    if not reader.exists:
+        return judgement.without_log()
+    verifier = _Verifier(directory, key, identity, heads, judgement=judgement, trusted=trusted)
+    entries: int | None = None
     try:
-        for entry, position in _walk(descriptor, size, heads.entry_key):
-            first_ts = entry.ts_us if first_ts is None else first_ts
-            last_ts = entry.ts_us
-            if heads.head is not None and entry.seq == heads.head.seq:
-                _compare(heads, entry, position)
-    except (EntryCorrupted, EntryForged) as error:
-        first_bad = position.seq + 1
-        heads.findings.append(AuditFinding(error.code, first_bad, error.message))
+        verifier.run(reader)
+    except BrokenAt as broken:
+        verifier.broken(reader, broken)
+    except TamperError as error:
+        entries = verifier.blamed(error, reader)
+        judgement.add(error, entries)
     else:
-        _judge_end(size, heads, position)
-    heads.judge_slots(position.seq)
-    if heads.head is None and not heads.exists:
-        heads.findings.append(AuditFinding("audit.head-missing", None, "there is a log, but no head"))
-    return replace(_report(position, heads, first_bad), first_ts_us=first_ts, last_ts_us=last_ts)
+        verifier.end(reader)
+    return verifier.report(reader, entries)
 
 
-def _compare(heads: _Heads, entry: Entry, position: Position) -> None:
-    if heads.head is not None and (heads.head.leaf, heads.head.end) != (entry.leaf, position.end):
-        detail = f"entry {entry.seq} is not the one that was acknowledged, so entries up to it were rewritten"
-        heads.findings.append(AuditFinding("audit.head-mismatch", entry.seq, detail))
+class _Verifier:
+    """One walk. Everything about the current epoch is here; the rest is in `judgement`."""
 
+    def __init__(
+        self,
+        directory: Path,
+        key: DeviceKey | None,
+        identity: NoteKey | None,
+        heads: Heads | None,
+        *,
+        judgement: Judgement,
+        trusted: Trusted | None,
+    ) -> None:
+        self._directory, self._key, self._heads, self._judgement = directory, key, heads, judgement
+        self._entry_key = None if key is None else entry_key(key)
+        self._identity = identity
+        self._state = trusted or Trusted.nothing()
+        self._frontier = self._state.frontier()
+        self._leaves: list[bytes] = []
+        path = directory / CHECKPOINTS_NAME
+        self._last = last_checkpoint(path)
+        self._notes: Iterator[Sealed] = read_checkpoints(path, self._state.notes_end)
+        self._unsealed = False
+        self._first = self._newest = b""
+        if trusted is not None:
+            judgement.go_on(trusted.origin)
 
-def _judge_end(size: int, heads: _Heads, position: Position) -> None:
-    if heads.head is not None and position.seq < heads.head.seq:
-        detail = f"entries up to {heads.head.seq} were acknowledged; the log ends after {position.seq}"
-        heads.findings.append(AuditFinding("audit.truncated", position.seq + 1, detail))
-    elif heads.head is not None and position.seq > heads.head.seq:
-        newer = position.seq - heads.head.seq
-        detail = f"{newer} entries are authentic and newer than the head, so that more may have followed"
-        heads.findings.append(AuditFinding("audit.beyond-head", heads.head.seq + 1, detail))
-    torn = size - position.end
-    if torn > 0:
-        detail = (
-            f"{torn} bytes of an append that was interrupted and never acknowledged; the next start sets them aside"
-        )
-        heads.findings.append(AuditFinding("audit.torn-tail", position.seq + 1, detail))
+    def run(self, reader: LogReader) -> None:
+        """Every entry. The body of this loop is what verification costs."""
+        wanted, leaves = self._judgement.wanted, self._leaves
+        mac_from = 0 if self._last is None else self._last.checkpoint.size
+        for step in reader.steps():
+            link = step.link
+            leaves.append(link.leaf)
+            if link.seq in wanted:
+                self._judgement.compare(link.seq, link.leaf.hex())
+            if link.kind in _SPECIAL:
+                self._special(step)
+            if link.seq >= mac_from and self._entry_key is not None:
+                check_mac(step.line, link, self._entry_key)
+            self._newest = step.line
+            self._first = self._first or step.line
 
+    def _special(self, step: Step) -> None:
+        fields = decode_entry(step.line).fields
+        if self._unsealed:
+            raise CheckpointMissing(f"entry {step.link.seq} follows an epoch that no checkpoint closes")
+        if step.link.kind == "epoch.next":
+            self._close_epoch(step, int(str(fields["epoch"])), str(fields["key"]))
+            return
+        check_format(fields)
+        if step.link.kind == "log.create":
+            self._begin(fields)
+        elif fields["origin"] != self._state.origin:
+            raise EntryCorrupted(f"entry {step.link.seq}: a segment of {fields['origin']} stands here")
 
-def _report(position: Position, heads: _Heads, first_bad: int | None) -> Report:
-    tampered = [finding for finding in heads.findings if finding.code not in _HARMLESS]
-    untouched = LogVerdict.CHAINED if heads.head is None else LogVerdict.INTACT
-    numbers = [finding.seq for finding in tampered if finding.seq is not None]
-    bad = first_bad if first_bad is not None else min(numbers, default=None)
-    seq = None if heads.head is None else heads.head.seq
-    verdict = LogVerdict.TAMPERED if tampered else untouched
-    return Report(verdict, position.seq + 1, bad, tuple(heads.findings), seq, position.end)
-
-
-def _walk(descriptor: int, size: int, key: bytes | None) -> Iterator[tuple[Entry, Position]]:
-    """Every entry with the position after it; ends before a torn tail.
-
-    Raises:
-        EntryCorrupted: a line that is no entry, unless it is the last and could be an interrupted append.
-        EntryForged: with a key, an entry that it did not write.
-    """
-    position = Position(-1, 0, genesis())
-    lines = read_lines(descriptor, 0, size)
-    for line in lines:
+    def _begin(self, fields: Mapping[str, Json]) -> None:
+        origin = str(fields["origin"])
         try:
-            entry = decode_entry(line.removesuffix(b"\n"), key)
-        except EntryCorrupted:
-            if len(line) > MAX_LINE_BYTES or next(lines, None) is not None:
-                raise
+            named = NoteKey.parse(str(fields["identity"]))
+        except NoteError as error:
+            raise EntryCorrupted(f"entry 0: {error}") from error
+        wanted = self._identity or (None if self._key is None else identity_of(self._key, origin))
+        if named.name != origin or (wanted is not None and named != wanted):
+            raise IdentityForeign("this log was begun with another identity key")
+        self._state = replace(self._state, origin=origin, identity=str(named), key=str(fields["epoch_key"]))
+        self._judgement.begin(origin, str(fields.get("previous_origin", "")))
+
+    def _close_epoch(self, step: Step, number: int, following: str) -> None:
+        """Compare the checkpoint of this epoch: signed by its own key, and by no later one."""
+        state, size = self._state, step.link.seq + 1
+        self._frontier.extend(self._leaves)
+        self._leaves.clear()
+        if number != state.epoch + 1:
+            raise EntryCorrupted(f"entry {step.link.seq}: epoch {number} follows epoch {state.epoch}")
+        sealed = self._next_note()
+        if sealed is None:
+            self._unsealed = True
             return
-        if not line.endswith(b"\n"):
-            return
-        position = position.step(entry, len(line))
-        yield entry, position
+        self._check_note(sealed, size)
+        self._state = Trusted(
+            origin=state.origin,
+            identity=state.identity,
+            epoch=number,
+            key=following,
+            place=step.place,
+            range_hashes=tuple(self._frontier.hashes),
+            notes_end=sealed.end,
+        )
+
+    def _next_note(self) -> Sealed | None:
+        try:
+            return next(self._notes, None)
+        except NoteError as error:
+            raise CheckpointForged(f"a checkpoint is none: {error}") from error
+
+    def _check_note(self, sealed: Sealed, size: int) -> None:
+        state, checkpoint = self._state, sealed.checkpoint
+        if (checkpoint.origin, checkpoint.size) != (state.origin, size):
+            raise CheckpointForged(f"a checkpoint for {checkpoint.size} entries stands where one for {size} belongs")
+        if checkpoint.root != self._frontier.root():
+            raise CheckpointForged(f"the checkpoint for {size} entries was signed over others")
+        epoch_key = NoteKey(epoch_name(state.origin, state.epoch), bytes.fromhex(state.key))
+        try:
+            check_signed(sealed.note, NoteKey.parse(state.identity), epoch_key)
+        except NoteError as error:
+            raise CheckpointForged(f"the checkpoint for {size} entries: {error}") from error
+        self._judgement.sealed(size, checkpoint.root)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def blamed(self, error: TamperError, reader: LogReader) -> int:
+        """The number of the entry to name: for a checkpoint the first of its epoch, which is where to look from."""
+        if isinstance(error, (CheckpointForged, CheckpointMissing)):
+            return self._state.place.seq + 1
+        return max(0, reader.place.seq)
+
+    def broken(self, reader: LogReader, broken: BrokenAt) -> None:
+        """Tell what an interrupted append left from what was changed."""
+        committed = -1 if self._last is None else self._last.checkpoint.size - 1
+        if self._heads is not None:
+            committed = max(committed, self._heads.newest.seq)
+        if broken.torn and broken.seq > committed:
+            self._judgement.torn(reader.place, reader.remaining())
+            self.end(reader)
+        elif broken.torn:
+            message = f"entries up to {committed} were acknowledged; the log ends within entry {broken.seq}"
+            self._judgement.add(LogTruncated(message), broken.seq)
+        else:
+            self._judgement.add(EntryCorrupted(broken.message), broken.seq)
+
+    def end(self, reader: LogReader) -> None:
+        """What only the end shows: checkpoints without entries, an epoch without its key, and the head."""
+        self._judgement.ended(reader.place)
+        last, size = self._last, reader.place.seq + 1
+        if last is not None and last.checkpoint.size > size:
+            message = f"{last.checkpoint.size} entries were signed for; the log ends after {size}"
+            self._judgement.add(LogTruncated(message), size)
+        elif last is not None and last.end > self._state.notes_end:
+            self._judgement.add(CheckpointForged("there are more checkpoints than closed epochs"), None)
+        if self._unsealed and self._leaves:
+            self._judgement.add(CheckpointMissing("an epoch was closed and its checkpoint is gone"), size - 1)
+        elif self._unsealed:
+            self._judgement.note("audit.unsealed-epoch", "an epoch's end was interrupted; the next start finishes it")
+        if self._key is not None:
+            try:
+                self._check_epoch_file(reader.place)
+            except TamperError as error:
+                self._judgement.add(error, None)
+
+    def _check_epoch_file(self, place: Place) -> None:
+        """Who put an older log here, or cut this one, does not have the key that its last epoch announced."""
+        state = self._state
+        data = read_bytes(self._directory / EPOCH_NAME, MAX_EPOCH_BYTES)
+        if data is None:
+            raise EpochSpoiled("the file of the open epoch is gone")
+        held = Epoch.decode(data)
+        if not state.origin:
+            return  # only the beginning of an entry was written yet
+        if held.number == state.epoch - 1 and place.seq == state.place.seq:
+            data = read_bytes(self._directory / NEXT_EPOCH_NAME, MAX_EPOCH_BYTES)
+            held = held if data is None else Epoch.decode(data)
+            self._judgement.note("audit.unsealed-epoch", "an epoch's end was interrupted; the next start finishes it")
+        if (held.origin, held.number) != (state.origin, state.epoch):
+            raise EpochSpoiled(f"the key of epoch {held.number} is here, but the log ends in epoch {state.epoch}")
+        if public_key(held.seed).hex() != state.key:
+            raise EpochSpoiled("the key of the open epoch is not the one that the log announced")
+
+    def report(self, reader: LogReader, entries: int | None) -> Report:
+        """All of it. `entries`: how many are good, None when all that were read are."""
+        place = reader.place
+        size = sum(_sizes(self._directory, place.segment)) + place.end
+        good = place.seq + 1 if entries is None else entries
+        return self._judgement.report(good, size, self._first, self._newest, self._state)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        raise LogUnopenable(f"{path} cannot be read: {error.strerror}", cure="make it readable for you") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_beneath(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip("/") + "/")
+def _sizes(directory: Path, before: int) -> Iterator[int]:
+    for path in directory.glob("*.log"):
+        if path.stem.isdigit() and int(path.stem) < before:
+            yield path.stat().st_size

@@ -23,7 +23,7 @@ def replay(
     json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
 ) -> int:
     """Say which recorded decisions another policy would make otherwise; what cannot be rebuilt counts as unknown."""
-    from localgpt.audit.verify import Query, read_entries
+    from localgpt.audit.query import Query, read_entries
     from localgpt.cli.policy import policy_in
     from localgpt.monitor.replay import KINDS, Replayed, Replayer
 

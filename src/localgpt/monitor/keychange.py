@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from localgpt.audit import AuditLog
-from localgpt.audit.entry import leaf_hash
 from localgpt.audit.files import LOG_NAME
-from localgpt.audit.verify import LogVerdict, verify_log
+from localgpt.audit.report import LogVerdict
+from localgpt.audit.verify import verify_log
 from localgpt.config import Paths
 from localgpt.crypto import DeviceKey, KeyMissing, load_device_key
 from localgpt.crypto.keys import replace_device_key, retired_path
 from localgpt.errors import AuditError, PolicyError
 from localgpt.policy.rekey import TakenOver, take_over, workspaces
-
-_TAIL_BYTES: Final = 64 * 1024
 
 
 class KeyNotChanged(PolicyError):  # noqa: N818 -- named after the condition
@@ -147,13 +144,7 @@ def _log_state(paths: Paths, key: DeviceKey | None) -> _End:
     if report.verdict is LogVerdict.TAMPERED and key is not None:
         cure = "localgpt audit verify; when the key that wrote it is gone: localgpt key rotate --lost"
         raise KeyNotChanged("the log is not what this key wrote", cure=cure)
-    return _End(report.entries, leaf_hash(_last_line(paths.audit_dir / LOG_NAME)) if report.entries else "")
-
-
-def _last_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    return _End(report.entries, report.last_leaf)
 
 
 def _set_log_aside(paths: Paths, key_id: str) -> Path:

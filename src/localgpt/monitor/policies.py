@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from localgpt.audit.verify import Query, read_entries
+from localgpt.audit.query import Query, read_entries
 from localgpt.config import Paths
 from localgpt.crypto import DeviceKey
 from localgpt.errors import AuditError

@@ -112,7 +112,8 @@ def _policy(state: State, key: DeviceKey | None) -> Iterator[Finding]:
 
 
 def _log(state: State, key: DeviceKey | None) -> Iterator[Finding]:
-    from localgpt.audit.verify import EMPTIED, LogVerdict, verify_log
+    from localgpt.audit.report import EMPTIED
+    from localgpt.audit.verify import verify_log
 
     directory = state.base_paths.audit_dir
     if key is None or not directory.exists():
@@ -123,9 +124,9 @@ def _log(state: State, key: DeviceKey | None) -> Iterator[Finding]:
     except LocalGptError as error:
         yield of_error("log", error)
         return
-    if report.verdict is LogVerdict.TAMPERED:
+    if report.is_tampered:
         yield fail("log", report.findings[0].detail, "localgpt audit verify")
     elif EMPTIED in {finding.code for finding in report.findings}:
         yield warn("log", report.findings[-1].detail, "find out who could write there; the next start begins a new log")
     else:
-        yield ok("log", f"{report.entries} entries, chain intact")
+        yield ok("log", f"{report.entries} entries, intact")
