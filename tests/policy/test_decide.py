@@ -74,7 +74,8 @@ def test_the_builtin_table(case):
 
 def test_every_builtin_code_has_a_case():
     known = {code.value for code, _ in builtin_policy().table.verdicts} - {"run.not-understood"}
-    assert known == {case["code"] for case in CASES}
+    flows = tomllib.loads(shipped("cases/flow.toml").decode())["case"]
+    assert known == {case["code"] for case in (*CASES, *flows)}
 
 
 # --- the user's rules -------------------------------------------------------------------------------------------

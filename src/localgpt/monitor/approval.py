@@ -13,6 +13,7 @@ from typing import Final
 
 from localgpt import canon
 from localgpt.monitor.events import Answer, Approver, Choice, Question
+from localgpt.policy.authority import Endorsable
 
 EXPIRES_S: Final = 120.0
 MAX_QUESTIONS: Final = 20  #: in one turn; more is a flood, and a flood gets no answers
@@ -112,22 +113,35 @@ class Approvals:
     def new_turn(self) -> None:
         self._asked = 0
 
-    def ask(self, call: ExactCall, *, code: str, sentence: str, diff: str) -> Answer:
+    def ask(
+        self,
+        call: ExactCall,
+        *,
+        code: str,
+        sentence: str,
+        diff: str,
+        endorse: tuple[Endorsable, ...] = (),
+        remember: bool = True,
+    ) -> Answer:
         """Ask the user, unless the session already has the answer or too much was asked.
 
-        The digest is taken again after the answer: when a script changed meanwhile, the answer is worthless.
+        `endorse`: the values the answer is about. `remember` False: an answer for the session endorses these values and
+        says nothing of the whole call. The digest is taken again after the answer: when a script changed meanwhile,
+        the answer is worthless.
         """
         digest, key = call.digest(), call.session_key()
-        if key in self._granted:
+        if remember and key in self._granted:
             return Answer(Choice.SESSION)
         self._asked += 1
         if self._asked > MAX_QUESTIONS:
             return Answer(Choice.DENY, _FLOOD)
-        answer = self._approver.ask(Question(call.tool, call.argv, call.cwd, code, sentence, diff, digest, EXPIRES_S))
+        answer = self._approver.ask(
+            Question(call.tool, call.argv, call.cwd, code, sentence, diff, digest, EXPIRES_S, endorse)
+        )
         if answer.choice is Choice.DENY:
             return answer
         if call.digest() != digest:
             return Answer(Choice.DENY, "a file that the call names changed while it was being approved")
-        if answer.choice is Choice.SESSION:
+        if remember and answer.choice is Choice.SESSION:
             self._granted.add(key)
         return answer

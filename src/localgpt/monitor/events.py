@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from localgpt.policy import Verdict as Verdict  # noqa: PLC0414 -- exported: fronts show it
+from localgpt.policy.authority import Endorsable
 from localgpt.wire import ToolOutcome, TurnReason, Usage
 
 
@@ -90,7 +91,8 @@ class Question:
     """One call that the policy wants the user to decide.
 
     `digest` (hex SHA-256) binds the answer to exactly this tool, argv, working directory, environment, plan and
-    content; an answer to another digest is worthless. `expires_s`: no answer within it is a denial.
+    content; an answer to another digest is worthless. `expires_s`: no answer within it is a denial. `endorse`: the
+    values in question, each with its role and where it stood; an answer for the session confirms these alone.
     """
 
     tool: str
@@ -101,6 +103,7 @@ class Question:
     diff: str
     digest: str
     expires_s: float
+    endorse: tuple[Endorsable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

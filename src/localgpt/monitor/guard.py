@@ -13,6 +13,7 @@ from localgpt.policy import (
     Subject,
     denied_patterns,
 )
+from localgpt.policy.authority import FlowRules
 
 
 class PolicyGuard:
@@ -45,6 +46,11 @@ class PolicyGuard:
     def decide(self, flow: Flow, request: Request) -> Decision:
         """Decide `request`; pure but for the policy that was loaded last."""
         return self._effective.decide(flow, request)
+
+    @property
+    def flow_rules(self) -> FlowRules:
+        """What applies to flows: of the signed document when it is valid, else of the built-in rules."""
+        return self._effective.policies[0].flow
 
     def denied_reads(self, scope: Scope) -> tuple[str, ...]:
         """Absolute patterns of what the user's rules deny to read: lists and searches leave it out."""

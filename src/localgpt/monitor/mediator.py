@@ -28,8 +28,10 @@ from localgpt.monitor.events import (
     ToolStarted,
 )
 from localgpt.monitor.guard import PolicyGuard
+from localgpt.monitor.hosted import NoHost, ToolHost, act_of, carry_out, members, prepare_hosted
 from localgpt.monitor.hosts import hosts_of, with_sinks
 from localgpt.monitor.journal import Journal
+from localgpt.monitor.ledger import Ledger
 from localgpt.monitor.models import ChosenModel
 from localgpt.monitor.network import Doorkeeper
 from localgpt.monitor.peers import Peers
@@ -42,6 +44,7 @@ from localgpt.sandbox import Completed
 from localgpt.tools import (
     DECLARATIONS,
     EditFileCall,
+    HostedCall,
     ShellCall,
     ToolArgumentError,
     WriteFileCall,
@@ -69,7 +72,6 @@ from localgpt.wire import (
 _KNOWN: Final = frozenset(declaration.name for declaration in DECLARATIONS)
 _RUNTIME: Final = Label(Integrity.POLICY, Confidentiality.PUBLIC, "runtime")
 _DETAILS: Final = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, "why it was not done")
-_TAINTED: Final = Flow(Integrity.UNTRUSTED, Confidentiality.PRIVATE)
 _PREVIEW_CHARS: Final = 4096
 _ATTACHED_CHARS: Final = 20_000
 
@@ -101,13 +103,18 @@ class Mediator:
         confinement: Confinement,
         approvals: Approvals,
         resumed: bool = False,
+        host: ToolHost | None = None,
+        builtin: bool = True,
     ) -> None:
         self._journal = journal
         self._guard = guard
         self._confinement = confinement
         self._approvals = approvals
-        # A resumed transcript may hold anything that an earlier turn has read.
-        self._flow = _TAINTED if resumed else Flow()
+        self._host = host or NoHost()
+        self._builtin = _KNOWN if builtin else frozenset[str]()
+        self._ledger = Ledger(self._host.declarations, resumed=resumed)
+        if self._host.declarations.lookups:
+            self._ledger.belong(members(self._host))
         self._attachments: list[Attachment] = []
 
     # --- life of a session --------------------------------------------------------------------------------------
@@ -150,8 +157,9 @@ class Mediator:
     def begin_turn(self, turn_id: str, text: str, attachments: tuple[Attachment, ...]) -> Iterator[Event]:
         """Log the turn and notice a changed policy."""
         self._approvals.new_turn()
+        self._ledger.begin_turn(text)
         for attachment in attachments:
-            self._flow = _join(self._flow, attachment.label)
+            self._ledger.heard(attachment.label)
         yield from self._notice_policy()
         self._journal.turn_started(turn_id, len(text), len(attachments))
 
@@ -171,6 +179,16 @@ class Mediator:
     def process_ended(self, room: Room, *, pid: int, status: int | None) -> None:
         self._journal.process_ended(room, pid=pid, status=status)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the user refused so often that the turn must end."""
+        return self._ledger.exhausted
+
+    @property
+    def flow(self) -> Flow:
+        """What the session knows of flows now."""
+        return self._ledger.flow
+
     def cancel(self) -> None:
         """End the command that runs now, if one does. Safe in signal handlers and other threads."""
         self._confinement.cancel()
@@ -184,17 +202,10 @@ class Mediator:
     def tool(self, request: ToolRequest) -> Generator[Event, None, ToolResult]:
         """Mediate one tool call of the agent."""
         yield from self._notice_policy()
-        if request.name not in _KNOWN:
+        if request.name not in self._builtin and request.name not in self._host.names:
             return (yield from self._unknown(request))
         try:
-            scope = self._confinement.scope
-            prepared = prepare(
-                request.name,
-                request.arguments_json,
-                self._confinement.project.path,
-                Path(scope.home),
-                self._guard.denied_reads(scope),
-            )
+            prepared = self._prepare(request)
         except ToolArgumentError as error:
             self._journal.refused(request.call_id, request.name, "tool.arguments", self._guard)
             shown = (request.name, request.arguments_json[:_PREVIEW_CHARS])
@@ -202,6 +213,13 @@ class Mediator:
             yield ToolFinished(request.call_id, ToolOutcome.DENIED, None, 0.0, "", error.message)
             return ToolResult(request.call_id, ToolOutcome.FAILED, "", _RUNTIME, error.message)
         return (yield from self._mediate(request.call_id, prepared))
+
+    def _prepare(self, request: ToolRequest) -> Prepared:
+        if request.name not in self._builtin:  # a built-in name is never a host's
+            return prepare_hosted(self._host, request.name, request.arguments_json)
+        scope, project = self._confinement.scope, self._confinement.project.path
+        denied = self._guard.denied_reads(scope)
+        return prepare(request.name, request.arguments_json, project, Path(scope.home), denied)
 
     def user_command(self, command: str) -> Iterator[Event]:
         """Mediate a command that the user typed; its output goes along with the user's next words."""
@@ -228,7 +246,7 @@ class Mediator:
         if off and decision.verdict is not Verdict.DENY:
             decision = Decision(Verdict.DENY, "effects.off", f"effects are off: {off}", "runtime")
         try:
-            self._journal.decided(call_id, prepared, decision, self._guard, self._flow)
+            self._journal.decided(call_id, prepared, decision, self._guard, self._ledger.flow)
             settled, prepared, diff = self._settle(call_id, prepared, decision)
         except (LocalGptError, OSError) as error:
             code = error.code if isinstance(error, LocalGptError) else "effects.off"
@@ -237,17 +255,26 @@ class Mediator:
         if not settled.run and settled.doomed is None:
             yield ToolFinished(call_id, ToolOutcome.DENIED, None, 0.0, "", settled.sentence)
             return _refusal(call_id, settled)
-        ran = settled.doomed or self._execute(call_id, prepared)
+        ran, label = self._carry_out(call_id, prepared, settled)
         self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
         notice = ran.problem or ran.notice
         yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, notice)
-        label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
-        self._flow = _join(self._flow, label)
         return ToolResult(call_id, ran.outcome, "\n".join(filter(None, (ran.text, ran.problem))), label, ran.notice)
 
+    def _carry_out(self, call_id: str, prepared: Prepared, settled: _Settled) -> tuple[Ran, Label]:
+        """Do it, and label what came back; the label joins the context's."""
+        act = act_of(prepared)
+        if act is not None and isinstance(prepared.call, HostedCall):
+            ran, value = carry_out(self._host, prepared.call)
+            return ran, self._ledger.returned(self._guard.flow_rules, act, value)
+        label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
+        ran = settled.doomed or self._execute(call_id, prepared)
+        self._ledger.heard(label)
+        return ran, label
+
     def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
-        return self._guard.decide(self._flow, Request(tool, effects, self._confinement.scope))
+        return self._guard.decide(self._ledger.flow, Request(tool, effects, self._confinement.scope))
 
     def _settle(self, call_id: str, prepared: Prepared, decision: Decision) -> tuple[_Settled, Prepared, str]:
         """Ask where the decision says so; for edits, fix what the file must still be when the change is made."""
@@ -289,9 +316,20 @@ class Mediator:
         )
 
     def _ask(self, call_id: str, prepared: Prepared, decision: Decision, diff: str) -> Answer:
-        call = self._exact_call(prepared)
-        answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff=diff)
+        call, act = self._exact_call(prepared), act_of(prepared)
+        answer = self._approvals.ask(
+            call,
+            code=decision.code,
+            sentence=decision.sentence,
+            diff=diff,
+            endorse=decision.endorse,
+            remember=act is None,
+        )
         self._journal.answered(call_id, answer, call.digest())
+        if answer.choice is Choice.DENY:
+            self._ledger.refused(decision)
+        elif act is not None and answer.choice is Choice.SESSION:
+            self._ledger.approved(act, decision)
         return answer
 
     def _preview(self, prepared: Prepared, call: WriteFileCall | EditFileCall) -> Ran:
@@ -339,7 +377,7 @@ class Mediator:
     def _doorkeeper(self, call_id: str, prepared: Prepared) -> Doorkeeper:
         scope = self._confinement.scope
         call = self._exact_call(prepared)
-        return Doorkeeper(call_id, call, self._guard, self._flow, scope, self._approvals, self._journal)
+        return Doorkeeper(call_id, call, self._guard, self._ledger.flow, scope, self._approvals, self._journal)
 
     def _exact_call(self, prepared: Prepared) -> ExactCall:
         read, place = self._beyond(prepared)
@@ -415,14 +453,6 @@ def _refusal(call_id: str, settled: _Settled) -> ToolResult:
 
 def _failed(error: LocalGptError) -> Ran:
     return Ran(ToolOutcome.FAILED, None, 0.0, "", f"it could not be run ({error.code})", problem=str(error))
-
-
-def _join(flow: Flow, label: Label) -> Flow:
-    """The label of a context into which something of `label` came: the lower integrity, the higher confidentiality."""
-    return Flow(
-        max(flow.integrity, label.integrity, key=list(Integrity).index),
-        max(flow.confidentiality, label.confidentiality, key=list(Confidentiality).index),
-    )
 
 
 def _covered(path: str, roots: tuple[str, ...]) -> bool:

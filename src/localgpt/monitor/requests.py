@@ -15,6 +15,7 @@ from localgpt.tools import (
     Call,
     EditFileCall,
     FileCall,
+    HostedCall,
     ListFilesCall,
     ReadFileCall,
     SearchTextCall,
@@ -58,6 +59,8 @@ def prepare(name: str, arguments_json: str, cwd: Path, home: Path, skip: tuple[s
     call = parse_call(name, arguments_json)
     if isinstance(call, ShellCall):
         return prepare_shell(name, call)
+    if isinstance(call, HostedCall):
+        raise ToolArgumentError("a hosted tool is prepared by its host")
     path = resolve(call.path, cwd, home)
     return Prepared(
         name,

@@ -236,6 +236,9 @@ class Session:
                 with self._peers.watched(self._mediator.cancel):  # a crash ends the command, and then the turn
                     result = yield from self._mediator.tool(request)
                 self._peers.send(Room.AGENT, result)
+                if self._mediator.exhausted:
+                    yield Notice(Level.WARNING, "too much was refused in this turn, so it ends here")
+                    self._cancel(turn)
             case ModelRequest() as request if arrived.room is Room.AGENT:
                 yield from self._ask_model(request)
             case ModelDelta() | ModelDone() | ModelFailed() as answer if arrived.room is Room.GATEWAY:

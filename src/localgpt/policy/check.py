@@ -14,7 +14,7 @@ from localgpt import canon
 from localgpt.crypto import DeviceKey, same, sha256_hex
 from localgpt.crypto.note import NoteError, NoteKey, open_note
 from localgpt.errors import PolicyError
-from localgpt.policy.builtin import builtin_policy
+from localgpt.policy.builtin import builtin_policy, shipped_flow
 from localgpt.policy.decide import decide_all
 from localgpt.policy.document import Document, parse_document
 from localgpt.policy.errors import (
@@ -25,9 +25,10 @@ from localgpt.policy.errors import (
     SignerChanged,
     TamperError,
 )
-from localgpt.policy.extends import shipped_rules
+from localgpt.policy.extends import shipped_rules, tightened
+from localgpt.policy.flowrules import merge_flow
 from localgpt.policy.manifest import Manifest, parse_manifest
-from localgpt.policy.model import Decision, Flow, Policy, Request, Rule
+from localgpt.policy.model import Decision, Flow, Policy, Request
 from localgpt.policy.noted import NOTE_VERSION, parse_policy_note, verify_note
 from localgpt.policy.state import Pin
 
@@ -123,11 +124,13 @@ def policy_of(document: Document, builtin: Policy | None = None) -> Policy:
     """
     base = builtin or builtin_policy()
     named: dict[str, canon.Json] = {"builtin": base.digest, "document": document.digest}
-    extended: tuple[Rule, ...] = ()
+    rules, flow, table = document.rules, base.flow, base.table
     if document.extends:
         extended, named["extends"] = shipped_rules(document.extends)
+        rules, flow, table = (*extended, *rules), shipped_flow(document.extends)[0], tightened(table, document.extends)
+    flow = merge_flow(flow, document.flow) if document.flow else flow
     digest = sha256_hex(b"localgpt.policy.rules/v1\x00" + canon.encode(named))
-    return replace(base, rules=(*extended, *document.rules), digest=digest)
+    return replace(base, table=table, rules=rules, flow=flow, digest=digest)
 
 
 def locked_policy(builtin: Policy | None = None) -> Policy:

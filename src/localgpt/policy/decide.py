@@ -7,10 +7,13 @@ lowers a built-in ask and never a built-in deny. The strictest effect decides th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from localgpt.policy import hosts, paths
+from localgpt.policy.authority import Act
 from localgpt.policy.commands import Commands, Match, match_any, simple_commands
+from localgpt.policy.flow import Finding, findings
 from localgpt.policy.model import (
     CallModel,
     Code,
@@ -56,7 +59,10 @@ def strictest(decisions: Iterable[Decision]) -> Decision:
 
 
 def _decide_effect(policy: Policy, flow: Flow, request: Request, effect: Effect) -> Decision:
-    base = _builtin(policy, _code(policy.table, flow, request.scope, effect), describe(effect))
+    if isinstance(effect, Act):
+        base = _flow_base(policy, flow, effect)
+    else:
+        base = _builtin(policy, _code(policy.table, flow, request.scope, effect), describe(effect))
     if base.verdict is Verdict.DENY:
         return base
     commands = simple_commands(effect.argv) if isinstance(effect, Run) else None
@@ -73,6 +79,21 @@ def _builtin(policy: Policy, code: Code, what: str) -> Decision:
     if policy.locked and code not in _LOCKED_ALLOWS and verdict is not Verdict.DENY:
         return Decision(Verdict.DENY, Code.POLICY_LOCKED, explain(Code.POLICY_LOCKED, what), _BUILTIN)
     return Decision(verdict, code.value, explain(code, what), _BUILTIN)
+
+
+def _flow_base(policy: Policy, flow: Flow, act: Act) -> Decision:
+    """The strictest finding decides; a question is about everything that the findings ask."""
+    found = findings(policy.flow, flow, act) or [Finding(Code.FLOW_ACT, act.spec.name)]
+    decisions = [_builtin(policy, finding.code, finding.what) for finding in found]
+    worst = strictest(decisions)
+    if worst.verdict is not Verdict.ASK:
+        return worst
+    asked = [(f, d) for f, d in zip(found, decisions, strict=True) if d.verdict is Verdict.ASK]
+    about = tuple(dict.fromkeys(f.about for f, _ in asked if f.about is not None))
+    origins = {each.mark.origin or flow.stranger for each in about} or {flow.stranger}
+    if flow.tainted and origins & flow.quarantined:
+        return _builtin(policy, Code.FLOW_QUARANTINE, min(origins & flow.quarantined))
+    return replace(worst, endorse=about, grants=any(f.code is Code.FLOW_GRANT for f, _ in asked))
 
 
 # --- the user's rules -------------------------------------------------------------------------------------------

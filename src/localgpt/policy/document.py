@@ -13,9 +13,11 @@ import tomllib
 import unicodedata
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import reduce
 from typing import Any, Final
 
 from localgpt.crypto import sha256_hex
+from localgpt.policy.authority import FlowRules
 from localgpt.policy.errors import (
     ControlCharacter,
     DocumentNotUtf8,
@@ -27,8 +29,9 @@ from localgpt.policy.errors import (
     TomlSyntax,
     UnknownPolicy,
 )
+from localgpt.policy.flowrules import merge_flow
 from localgpt.policy.model import Rule
-from localgpt.policy.rules import Locator, read_rules
+from localgpt.policy.rules import Locator, read_flow, read_rules
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024
 MAX_PROSE_CHARS: Final = 4096
@@ -53,6 +56,7 @@ class Document:
     rules: tuple[Rule, ...]
     digest: str
     extends: str = ""
+    flow: FlowRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,15 @@ class _Block:
 
     text: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one policy block says: the policy that it extends or "", its rules, and its tables about flows."""
+
+    extends: str
+    rules: tuple[Rule, ...]
+    flow: FlowRules | None
 
 
 def parse_document(data: bytes) -> Document:
@@ -77,7 +90,10 @@ def parse_document(data: bytes) -> Document:
             cure="shorten it, or move rules into a policy block, which the model does not pay for",
         )
     read = [_read_block(block) for block in blocks]
-    return Document(prose, tuple(rule for _, rules in read for rule in rules), sha256_hex(data), _extends(read, blocks))
+    flows = [part.flow for part in read if part.flow is not None]
+    rules = tuple(rule for part in read for rule in part.rules)
+    flow = reduce(merge_flow, flows) if flows else None
+    return Document(prose, rules, sha256_hex(data), _extends(read, blocks), flow)
 
 
 def _decode(data: bytes) -> str:
@@ -156,8 +172,7 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def _read_block(block: _Block) -> tuple[str, tuple[Rule, ...]]:
-    """What the block extends, and its rules."""
+def _read_block(block: _Block) -> _Part:
     try:
         tree: dict[str, Any] = tomllib.loads(block.text)
     except tomllib.TOMLDecodeError as error:
@@ -170,11 +185,11 @@ def _read_block(block: _Block) -> tuple[str, tuple[Rule, ...]]:
         near = get_close_matches(str(name), POLICY_NAMES, n=1)
         cure = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(POLICY_NAMES)}"
         raise UnknownPolicy(f"{name!r} is no shipped policy", where.top("extends"), cure=cure)
-    return name or "", read_rules(tree, where)
+    return _Part(name or "", read_rules(tree, where), read_flow(tree, where))
 
 
-def _extends(read: list[tuple[str, tuple[Rule, ...]]], blocks: list[_Block]) -> str:
-    named = [(name, block) for (name, _), block in zip(read, blocks, strict=True) if name]
+def _extends(read: list[_Part], blocks: list[_Block]) -> str:
+    named = [(part.extends, block) for part, block in zip(read, blocks, strict=True) if part.extends]
     if len(named) > 1:
         raise UnknownPolicy("a document extends one policy", Locator(named[1][1].text, named[1][1].line).top("extends"))
     return named[0][0] if named else ""

@@ -88,6 +88,12 @@ class BadPattern(DocumentError):  # noqa: N818 -- named after the condition
     code = "policy.bad-pattern"
 
 
+class FlowTable(DocumentError):  # noqa: N818 -- named after the condition
+    """A table about flows (zone, limit, flow, clearance, region) that does not say what it must."""
+
+    code = "policy.flow-table"
+
+
 class RuleShape(DocumentError):  # noqa: N818 -- named after the condition
     """A rule with no subject, with two, or with a key that belongs to another verdict."""
 
@@ -201,3 +207,9 @@ class CasesMalformed(PolicyError):  # noqa: N818 -- named after the condition
 
     code = "policy.cases-malformed"
     exit_status = ExitStatus.USAGE
+
+
+class BadDeclaration(PolicyError):  # noqa: N818 -- named after the condition
+    """A declaration of tools or sources that cannot be used."""
+
+    code = "policy.bad-declaration"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from localgpt.labels import Confidentiality, Integrity
+from localgpt.policy.authority import NO_FLOW_RULES, NO_ZONE, Act, Endorsable, FlowRules, Role, Zone
+from localgpt.policy.record import EMPTY, Record
+from localgpt.policy.values import Key
+from localgpt.policy.words import NO_WORDS, Words
 
 
 class Verdict(StrEnum):
@@ -59,6 +64,29 @@ class Code(StrEnum):
     RULE_ASK = "rule.ask"
     RULE_DENY = "rule.deny"
     POLICY_LOCKED = "policy.locked"
+    FLOW_READ = "flow.read"
+    FLOW_ACT = "flow.act"
+    FLOW_UNDECLARED = "flow.undeclared"
+    FLOW_GRANT = "flow.grant"
+    FLOW_GRANT_MISSING = "flow.grant-missing"
+    FLOW_DEST = "flow.dest"
+    FLOW_DEST_FOREIGN = "flow.dest-foreign"
+    FLOW_REF = "flow.ref"
+    FLOW_REF_FOREIGN = "flow.ref-foreign"
+    FLOW_VALUE = "flow.value"
+    FLOW_VALUE_FOREIGN = "flow.value-foreign"
+    FLOW_LINK = "flow.link"
+    FLOW_LINK_FOREIGN = "flow.link-foreign"
+    FLOW_CLEARANCE = "flow.clearance"
+    FLOW_UNASKED = "flow.unasked"
+    FLOW_SECRET = "flow.secret"  # noqa: S105 -- a code
+    FLOW_SECRET_NAMED = "flow.secret-named"  # noqa: S105 -- a code
+    FLOW_LIMIT = "flow.limit"
+    FLOW_LIMIT_FOREIGN = "flow.limit-foreign"
+    FLOW_REPEAT = "flow.repeat"
+    FLOW_LEAK = "flow.leak"
+    FLOW_LEAK_SECRET = "flow.leak-secret"  # noqa: S105 -- a code
+    FLOW_QUARANTINE = "flow.quarantine"
 
 
 # --- effects ----------------------------------------------------------------------------------------------------
@@ -118,7 +146,7 @@ class UnknownTool:
     name: str
 
 
-Effect: TypeAlias = ReadPath | WritePath | Run | Connect | CallModel | UnknownTool
+Effect: TypeAlias = ReadPath | WritePath | Run | Connect | CallModel | UnknownTool | Act
 
 
 # --- what is decided --------------------------------------------------------------------------------------------
@@ -144,10 +172,35 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The label of everything in the context so far: lowest integrity, highest confidentiality."""
+    """Everything a decision knows of the session.
+
+    The label of the context (lowest integrity, highest confidentiality), the user's words, the record of typed values,
+    and what was already confirmed, refused, spent and told.
+
+    `unasked`: the highest confidentiality of what was read after a stranger was heard and without the user's words
+    leading to it. `readers`: who may see what the context holds, when a source names them; folded. `endorsed`: values
+    the user confirmed for a role. `granted`: pairs ("grant", name) and ("service", name) that the user confirmed.
+    `quarantined`: sources nobody is asked about any more. `quarantine`: this is a sub-agent without private data.
+    `stranger`: the source of the untrusted words that were heard last. `zone`: who belonged to the own
+    organisation when the session began.
+    """
 
     integrity: Integrity = Integrity.USER
     confidentiality: Confidentiality = Confidentiality.PUBLIC
+    words: Words = NO_WORDS
+    record: Record = EMPTY
+    unasked: Confidentiality = Confidentiality.PUBLIC
+    readers: frozenset[str] | None = None
+    endorsed: frozenset[tuple[Role, Key]] = frozenset()
+    granted: frozenset[tuple[str, str]] = frozenset()
+    quarantined: frozenset[str] = frozenset()
+    quarantine: bool = False
+    stranger: str = ""
+    zone: Zone = NO_ZONE
+    spent: Mapping[str, float] = field(default_factory=dict)
+    done: frozenset[str] = frozenset()
+    bits: float = 0.0
+    bits_by_origin: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tainted(self) -> bool:
@@ -174,12 +227,16 @@ class Decision:
     """The answer. `sentence` is for a person; `rule` names what decided.
     `code` is a value of `Code`, or the monitor's own `effects.off`.
     `sentence` may quote foreign text (paths, argv): control characters are escaped, and it is bounded.
+    `endorse`: the values that an approval would confirm, each for its role. `grants`: an approval also says that the
+    request meant this kind of effect.
     """
 
     verdict: Verdict
     code: str
     sentence: str
     rule: str
+    endorse: tuple[Endorsable, ...] = ()
+    grants: bool = False
 
 
 # --- rules ------------------------------------------------------------------------------------------------------
@@ -248,3 +305,4 @@ class Policy:
     rules: tuple[Rule, ...]
     digest: str
     locked: bool = False
+    flow: FlowRules = NO_FLOW_RULES

@@ -7,7 +7,10 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from localgpt.policy import hosts
-from localgpt.policy.errors import BadPattern, Position, RuleShape, UnknownKey, WrongType
+from localgpt.policy.authority import FlowRules
+from localgpt.policy.errors import BadPattern, FlowTable, Position, RuleShape, UnknownKey, WrongType
+from localgpt.policy.flowrules import TABLES as FLOW_TABLES
+from localgpt.policy.flowrules import read_flow_rules
 from localgpt.policy.model import Rule, Subject, Verdict
 
 MAX_RULES: Final = 500
@@ -62,14 +65,32 @@ def read_rules(tree: dict[str, Any], where: Locator) -> tuple[Rule, ...]:
     """
     rules: list[Rule] = []
     for name, tables in tree.items():
+        if name in FLOW_TABLES:
+            continue  # `read_flow` reads them
         if name not in set(Verdict):
-            raise UnknownKey(f"unknown key {name!r}{_near(name, tuple(Verdict))}", where.top(name))
+            raise UnknownKey(f"unknown key {name!r}{_near(name, (*Verdict, *FLOW_TABLES))}", where.top(name))
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise WrongType(f"write each rule as a table [[{name}]]", where.top(name))
         rules.extend(_rule(Verdict(name), index, table, where) for index, table in enumerate(tables))
     if len(rules) > MAX_RULES:
         raise RuleShape(f"{len(rules)} rules in one block; the limit is {MAX_RULES}", where.start)
     return tuple(sorted(rules, key=lambda rule: rule.line))
+
+
+def read_flow(tree: dict[str, Any], where: Locator) -> FlowRules | None:
+    """Read the flow tables of one block; None when it has none of them.
+
+    Raises:
+        FlowTable: an unknown key, a wrong type, or a number out of range.
+    """
+    if not any(name in tree for name in FLOW_TABLES):
+        return None
+
+    def complain(place: str, what: str) -> FlowTable:
+        table, _, key = place.rpartition(".")
+        return FlowTable(f"{place}: {what}", where.key(table, 0, key) if table else where.top(place))
+
+    return read_flow_rules(tree, complain)
 
 
 def _rule(verdict: Verdict, index: int, table: dict[str, Any], where: Locator) -> Rule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from localgpt.policy.authority import Act
 from localgpt.policy.model import CallModel, Code, Connect, Effect, ReadPath, Run, WritePath
 
 _LONGEST: Final = 200
@@ -44,6 +45,36 @@ _SENTENCES: Final = {
         "{what} is refused: a policy was signed here and its record is damaged, so nobody knows what it denied. "
         "Check LocalGPT.md and run `localgpt sign`."
     ),
+    Code.FLOW_READ: "{what} only looks something up.",
+    Code.FLOW_ACT: "{what} does what you asked for, with values that you or your own records gave.",
+    Code.FLOW_UNDECLARED: "Nobody declared what {what} does, so it counts as telling a stranger everything.",
+    Code.FLOW_GRANT: "It is not certain that your request asks for this: {what}.",
+    Code.FLOW_GRANT_MISSING: (
+        "Your request does not ask for this ({what}), and strangers' words are in the conversation. "
+        "Ask for it to have it done."
+    ),
+    Code.FLOW_DEST: "You did not name who would receive this: {what}.",
+    Code.FLOW_DEST_FOREIGN: (
+        "Only a stranger's words name who would receive this: {what}. Name it yourself if you want it."
+    ),
+    Code.FLOW_REF: "You did not name what this would touch: {what}.",
+    Code.FLOW_REF_FOREIGN: (
+        "Only a stranger's words name what this would touch: {what}. Name it yourself if you want it."
+    ),
+    Code.FLOW_VALUE: "You did not give this value: {what}.",
+    Code.FLOW_VALUE_FOREIGN: "Only a stranger's words give this value: {what}. Give it yourself if you want it.",
+    Code.FLOW_LINK: "The text would carry an address that you did not give: {what}.",
+    Code.FLOW_LINK_FOREIGN: "The text would carry a stranger's address: {what}. Name it yourself if it should go out.",
+    Code.FLOW_CLEARANCE: "Private data are in the conversation, and this receiver was not cleared for them: {what}.",
+    Code.FLOW_UNASKED: "Private data were read that you did not ask for, and this receiver is not yours: {what}.",
+    Code.FLOW_SECRET: "Something secret is in the conversation; it goes to nobody unknown: {what}.",
+    Code.FLOW_SECRET_NAMED: "Something secret is in the conversation, and it would go out: {what}.",
+    Code.FLOW_LIMIT: "You did not give this amount, and it is above your policy's limit: {what}.",
+    Code.FLOW_LIMIT_FOREIGN: "A stranger's words give this amount, and it is above your policy's limit: {what}.",
+    Code.FLOW_REPEAT: "Exactly this was already done in this task: {what}.",
+    Code.FLOW_LEAK: "The order of fetched addresses can tell something; the budget for that is used up: {what}.",
+    Code.FLOW_LEAK_SECRET: "Something secret is in the conversation; which address is fetched could tell it: {what}.",
+    Code.FLOW_QUARANTINE: "You refused what this source wants twice; nobody is asked about it any more: {what}.",
 }
 
 
@@ -63,6 +94,8 @@ def describe(effect: Effect) -> str:
         return effect.host if effect.port is None else f"{effect.host} port {effect.port}"
     if isinstance(effect, CallModel):
         return f"the model provider {effect.provider} at {effect.host}"
+    if isinstance(effect, Act):
+        return f"the tool {effect.spec.name}"
     return f"the tool {effect.name}"
 
 

@@ -79,8 +79,16 @@ class SearchTextCall:
     regex: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class HostedCall:
+    """A call of a tool that a host carries out. `arguments_json`: one JSON object, checked for its form alone."""
+
+    tool: str
+    arguments_json: str
+
+
 FileCall: TypeAlias = ReadFileCall | WriteFileCall | EditFileCall | ListFilesCall | SearchTextCall
-Call: TypeAlias = ShellCall | FileCall
+Call: TypeAlias = ShellCall | FileCall | HostedCall
 
 
 @dataclass(frozen=True, slots=True)

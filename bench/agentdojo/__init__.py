@@ -1,0 +1,1 @@
+"""AgentDojo's worst case without a model: `python -m bench.agentdojo`. See bench/agentdojo/README.md."""

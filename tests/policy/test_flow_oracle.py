@@ -1,0 +1,29 @@
+"""The decision agrees with the naive one, and keeps its promises, on generated cases."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from localgpt.policy import Request, Scope, decide
+from tests.policy.flow_cases import case
+from tests.policy.flow_oracle import flow_oracle
+
+SCOPE = Scope("/p", True, ("/p",), (), "/w", (), (), "/h")
+CASES = int(os.environ.get("LOCALGPT_FLOW_CASES", "20000"))
+
+
+def agree(seed: int, cases: int) -> None:
+    rng = random.Random(seed)
+    for index in range(cases):
+        policy, flow, act = case(rng)
+        decision = decide(policy, flow, Request("tool", (act,), SCOPE))
+        expected = flow_oracle(policy, flow, act)
+        assert decision.verdict == expected, f"seed {seed}, case {index}: {decision} is not {expected}\n{act}\n{flow}"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_decide_agrees_with_the_oracle(seed):
+    agree(seed, CASES // 4)
