@@ -72,6 +72,7 @@ def test_no_process_but_the_monitor_holds_the_key(tmp_path):
             before = terminal.type("hello")
             terminal.wait_for(r"Hello\.", after=before)
             monitor = terminal.child.pid
+            assert monitor is not None
             found = set(children(monitor))
             names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
             assert any(b"localgpt.agent" in name for name in names.values())

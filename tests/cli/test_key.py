@@ -27,10 +27,10 @@ def key_file(home: Home):
 def recover(home: Home, *more: str, answer: str = "recover") -> str:
     child = terminal(home, "recover", *more)
     child.expect("Type recover to sign", timeout=60)
-    before = child.before
+    before = str(child.before)
     child.sendline(answer)
     child.expect(pexpect.EOF)
-    return before + child.before
+    return before + str(child.before)
 
 
 def test_rotation_signs_anew_and_keeps_what_was_written(signed):

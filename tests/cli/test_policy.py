@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pexpect
@@ -34,7 +35,7 @@ def files(home: Home) -> Home:
     return home
 
 
-def sarif(text: str) -> list[dict[str, object]]:
+def sarif(text: str) -> list[dict[str, Any]]:
     """The results of a SARIF log that holds against the schema."""
     Sarif.model_validate_json(text)
     (run,) = json.loads(text)["runs"]

@@ -2,15 +2,17 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from localgpt.crypto import DeviceKey
 from localgpt.crypto.note import NoteKey, NoteSecret
 from localgpt.crypto.signing import KeyFileUnusable, create_signing_key, load_signing_key
-from localgpt.policy import Flow, PolicyState, PolicyStore, Verdict, parse_document
+from localgpt.policy import Flow, Manifest, PolicyState, PolicyStore, Status, Verdict, parse_document
 from localgpt.policy.builtin import parse_table
 from localgpt.policy.check import check_document, policy_of
 from localgpt.policy.errors import (
@@ -37,30 +39,30 @@ NOW = Flow()
 class Place:
     """A workspace whose policy is signed with `SECRET`."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.workspace, self.state = root / "workspace", root / "state"
         self.workspace.mkdir()
         self.document = self.workspace / "LocalGPT.md"
         self.note = self.workspace / ".localgpt_manifest.note"
 
-    def store(self, public=PUBLIC, key=KEY, logged=lambda: 0):
+    def store(self, public: str = PUBLIC, key: DeviceKey = KEY, logged: Callable[[], int] = lambda: 0) -> PolicyStore:
         return PolicyStore(self.workspace, self.state, key, public_key=public, logged=logged)
 
-    def sign(self, document=DENY_PUSH, **more):
+    def sign(self, document: bytes = DENY_PUSH, *, portable: bool = False) -> Manifest:
         self.document.write_bytes(document)
-        return self.store().sign(secret=SECRET, **more)
+        return self.store().sign(secret=SECRET, portable=portable)
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def signed(document=DENY_PUSH, secret=SECRET, path=PATH, sequence=3):
+def signed(document: bytes = DENY_PUSH, secret: NoteSecret = SECRET, path: str = PATH, sequence: int = 3) -> bytes:
     return sign_as_note(document, secret, path=path, sequence=sequence, signed_at=WHEN, signed_by="cli")
 
 
-def check(document=DENY_PUSH, note=b"", public=None):
+def check(document: bytes = DENY_PUSH, note: bytes = b"", public: NoteKey | None = None) -> Status:
     return check_document(document, note, None, path=PATH, public=public or SECRET.public_key())
 
 
@@ -257,7 +259,9 @@ def test_a_damaged_installation_is_named(monkeypatch):
     document = parse_document(b'```toml policy\nextends = "strict"\n```\n')
     with pytest.raises(BuiltinBroken):
         policy_of(document)
-    status = check(document := b'```toml policy\nextends = "strict"\n```\n', signed(document))
+    text = b'```toml policy\nextends = "strict"\n```\n'
+    status = check(text, signed(text))
+    assert status.problem is not None
     assert (status.state, status.problem.code) == (PolicyState.UNSIGNED, "policy.builtin-broken")
 
 

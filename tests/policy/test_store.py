@@ -524,3 +524,9 @@ def test_tampering_never_allows_what_the_signed_policy_denied(tmp_path_factory, 
     after = home.load()
     before_it = decide(signed.status.policy, flow, asked)
     assert strictness(after.decide(flow, asked).verdict) >= strictness(before_it.verdict)
+
+
+def test_a_record_has_one_spelling(home):
+    home.sign()
+    home.pin.write_bytes(home.pin.read_bytes().removesuffix(b"\n"))
+    assert "it is cut off" in home.load().notes[0]

@@ -11,6 +11,7 @@ import localgpt.crypto.signing
 import localgpt.monitor.keychange
 from localgpt.crypto import DeviceKey, DeviceKeyError
 from localgpt.crypto.note import NoteError, NoteKey
+from localgpt.errors import PolicyError
 from localgpt.policy import errors
 from localgpt.policy.check import check_document
 from localgpt.policy.state import Pin
@@ -81,7 +82,7 @@ def test_every_error_code_has_a_vector_or_a_test():
     own = {
         leaf.code
         for leaf in vars(errors).values()
-        if isinstance(leaf, type) and issubclass(leaf, errors.PolicyError) and not leaf.__subclasses__()
+        if isinstance(leaf, type) and issubclass(leaf, PolicyError) and not leaf.__subclasses__()
     }
     known = {path.stem.split("--")[0] for path in (*VECTORS, *REJECTED.glob("*.md"))}
     assert (own | leaves(NoteError) | leaves(DeviceKeyError) | MORE) - known - ELSEWHERE.keys() == set()

@@ -92,6 +92,8 @@ def _open(
         body = canon.decode_object(data.removesuffix(b"\n"))
     except canon.CanonError as error:
         raise _corrupted(kind, "it is not canonical JSON") from error
+    if not data.endswith(b"\n"):
+        raise _corrupted(kind, "it is cut off")
     mac, version = body.pop("hmac_sha256", None), body.get("format")
     if version not in {f"localgpt.policy.{kind}/v1", f"localgpt.policy.{kind}/v2"} or not _is_hex(mac):
         raise _corrupted(kind, "unknown version")

@@ -1,0 +1,1 @@
+"""Fuzz targets: formats that an attacker can write, mutated from a corpus. See README.md."""
