@@ -169,7 +169,7 @@ class Executor:
             limits = self.plan.limits
             command = Command(
                 argv=tuple(argv),
-                env=(*self._environment(), *more),
+                env=more,
                 cwd=where,
                 stdin=stdin,
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
@@ -261,8 +261,9 @@ class Executor:
             with contextlib.closing(canaries):
                 if self.plan.networked:
                     self._egress = Egress(self.plan.hosts, self._gatekeeper)
-                setup = _setup(self.plan, rung, abi, canaries, self.temporary)
-                self._link = Link(setup | _protected(self._protection) | {"identities": self._roots.identities()})
+                setup = _setup(self.plan, rung, abi, canaries, self.temporary) | _protected(self._protection)
+                env = {os.fsencode(name): os.fsencode(value) for name, value in self._environment()}
+                self._link = Link(setup | {"identities": self._roots.identities(), "env": env})
                 self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
                 if self._egress is not None:
