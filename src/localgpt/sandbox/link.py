@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,8 +46,12 @@ class Reply:
 class Link:
     """A zygote and its warden. Not shared between threads."""
 
-    def __init__(self, setup: Mapping[str, Any]) -> None:
+    def __init__(self, setup: Mapping[str, Any], admit: Callable[[int], None] | None = None) -> None:
         """Start the processes and send `setup`; `ready` waits for the answer.
+
+        Args:
+            setup: what the zygote needs to know.
+            admit: called with the warden's pid before that knows anything, to put it into a cgroup.
 
         Raises:
             OSError: there was no room for it.
@@ -75,6 +79,8 @@ class Link:
         self._idle.register(self._control, select.POLLIN)
         self._serving = False
         try:
+            if admit is not None:
+                admit(self._warden.pid)
             self._send(marshal.dumps(dict(setup)))
         except BaseException:
             self.close()
