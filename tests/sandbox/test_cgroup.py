@@ -35,8 +35,12 @@ def test_memory_and_processes_are_bounded() -> None:
     assert memory.returncode == -9
     assert group.ran_out()
     assert not group.ran_out()
-    assert b"BlockingIOError" in forks.communicate(b"\n")[1]
+    assert forks.stdin is not None
+    forks.stdin.write(b"\n")
+    forks.stdin.flush()
+    assert forks.wait(20) == 1  # what it started still sleeps, and holds its pipes
     group.close()
+    assert b"BlockingIOError" in forks.communicate()[1]
     assert not Path(group.path).exists()
 
 
