@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from localgpt.sandbox import rules, seccomp, zygote
 from localgpt.sandbox.aftermath import NOTHING
+from localgpt.sandbox.cgroup import Cgroup, delegated, with_cgroup
 from localgpt.sandbox.egress import Egress, Gatekeeper, ListedOnly
 from localgpt.sandbox.faults import (
     CommandInvalid,
@@ -43,6 +44,7 @@ from localgpt.sandbox.toolchains import is_inside
 from localgpt.sandbox.usage import uncounted
 
 _PIDS_PER_NAMESPACE_SINCE: Final = (6, 14)
+_SIGKILL: Final = 9
 _PASSING: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE})  # of the moment
 
 
@@ -82,6 +84,7 @@ class Executor:
         self._link: Link | None = None
         self._proof: Proof | None = None
         self._private: PrivateDirectory | None = None
+        self._cgroup: Cgroup | None = None
         self._protection = Protection(plan)
         self._roots: HeldRoots | None = None
         self._gatekeeper = gatekeeper or ListedOnly()
@@ -169,7 +172,7 @@ class Executor:
             limits = self.plan.limits
             command = Command(
                 argv=tuple(argv),
-                env=(*self._environment(), *more),
+                env=more,
                 cwd=where,
                 stdin=stdin,
                 timeout_s=limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s),
@@ -184,6 +187,8 @@ class Executor:
                 self._stop()  # whatever it was, nothing that we started goes on
                 self._protection.after_command()
                 raise
+            if done.signal == _SIGKILL and self._cgroup is not None and self._cgroup.ran_out():
+                done = replace(done, limit="memory")
             left = self._protection.after_command()
             return done if left is NOTHING else replace(done, left=left)
 
@@ -261,12 +266,16 @@ class Executor:
             with contextlib.closing(canaries):
                 if self.plan.networked:
                     self._egress = Egress(self.plan.hosts, self._gatekeeper)
-                setup = _setup(self.plan, rung, abi, canaries, self.temporary)
-                self._link = Link(setup | _protected(self._protection) | {"identities": self._roots.identities()})
+                setup = _setup(self.plan, rung, abi, canaries, self.temporary) | _protected(self._protection)
+                env = {os.fsencode(name): os.fsencode(value) for name, value in self._environment()}
+                self._cgroup, said = delegated(self.plan.limits.memory_bytes, self.plan.limits.processes)
+                more = {"identities": self._roots.identities(), "env": env}
+                self._link = Link(setup | more, None if self._cgroup is None else self._cgroup.add)
                 self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
                 if self._egress is not None:
                     mechanisms += self._egress.ready(self._link.take_listener())
+                mechanisms = with_cgroup(mechanisms, self._cgroup, self._link.warden_pid, said)
                 heard = canaries.heard()
             unwinding.pop_all()
         lacking = missing(rung, mechanisms, networked=self.plan.networked)
@@ -283,6 +292,9 @@ class Executor:
         if self._link is not None:
             self._link.close()
             self._link = None
+        if self._cgroup is not None:
+            self._cgroup.close()
+            self._cgroup = None
         if self._egress is not None:
             self._egress.close()
             self._egress = None

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,8 +46,12 @@ class Reply:
 class Link:
     """A zygote and its warden. Not shared between threads."""
 
-    def __init__(self, setup: Mapping[str, Any]) -> None:
+    def __init__(self, setup: Mapping[str, Any], admit: Callable[[int], None] | None = None) -> None:
         """Start the processes and send `setup`; `ready` waits for the answer.
+
+        Args:
+            setup: what the zygote needs to know.
+            admit: called with the warden's pid before that knows anything, to put it into a cgroup.
 
         Raises:
             OSError: there was no room for it.
@@ -71,8 +75,12 @@ class Link:
                 start_new_session=True,
             )
             undo.pop_all()
-        self._control.settimeout(_START_DEADLINE_S)
+        self._idle = select.poll()
+        self._idle.register(self._control, select.POLLIN)
+        self._serving = False
         try:
+            if admit is not None:
+                admit(self._warden.pid)
             self._send(marshal.dumps(dict(setup)))
         except BaseException:
             self.close()
@@ -105,19 +113,18 @@ class Link:
         """
         try:
             reply = self.receive()
-        except (ZygoteDied, TimeoutError) as error:
+        except ZygoteDied as error:
             raise NotConfined("the zygote ended before it was confined", cure="run `localgpt sandbox test`") from error
         if reply.kind == messages.NO_VIEW:
             raise ViewRefused(reply.number, reply.text)
         if reply.kind != messages.READY:
             raise OSError(reply.number, reply.text)
+        self._serving = True
         return tuple(parse_report(reply.text))
 
     def is_alive(self) -> bool:
         """Whether the idle zygote is still there: it says nothing unasked, so anything to read is its end."""
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        return not poll.poll(0)
+        return not self._idle.poll(0)
 
     def is_stopped(self) -> bool:
         """Whether somebody has stopped the zygote, so that it will never answer."""
@@ -146,11 +153,22 @@ class Link:
         Raises:
             ZygoteDied: end of file, or bytes that are no frame.
         """
+        header = self._there(messages.REPLY.size)
         try:
-            kind, number, size = messages.parse_reply(self._exactly(messages.REPLY.size))
+            kind, number, size = messages.parse_reply(header)
         except messages.Malformed as error:
             raise ZygoteDied("the zygote sent what is not an answer", cure="run the command again") from error
-        return Reply(kind, number, self._exactly(size).decode("utf-8", "replace"))
+        return Reply(kind, number, self._exactly(size).decode("utf-8", "replace") if size else "")
+
+    def _there(self, size: int) -> bytes:
+        """`size` bytes, which are there already when the zygote serves: it sends a frame at once."""
+        try:
+            data = self._control.recv(size, socket.MSG_DONTWAIT) if self._serving else b""
+        except BlockingIOError:
+            data = b""
+        except ConnectionResetError as error:
+            raise ZygoteDied("the zygote has ended", cure="run the command again") from error
+        return data if len(data) == size else data + self._exactly(size - len(data))
 
     def close(self) -> None:
         """End the zygote, everything it started, and the warden. Idempotent."""
@@ -171,24 +189,36 @@ class Link:
         frame = messages.LENGTH.pack(len(payload)) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            sent = self._control.sendmsg([frame], rights)
+            sent = self._control.sendmsg([frame], rights, socket.MSG_DONTWAIT)
             if sent < len(frame):
-                self._control.sendall(memoryview(frame)[sent:])
-        except (BrokenPipeError, ConnectionResetError) as error:
+                with self._patient():
+                    self._control.sendall(memoryview(frame)[sent:])
+        except OSError as error:  # also one that takes nothing: an idle zygote has room for a frame
             raise ZygoteDied("the zygote has ended", cure="run the command again") from error
 
     def _exactly(self, size: int) -> bytes:
+        """Read `size` bytes; descriptors that come with them are kept in `_handed_over`."""
         data = b""
-        while len(data) < size:
-            try:
-                part, fds, _, _ = socket.recv_fds(self._control, size - len(data), 1, _MSG_CMSG_CLOEXEC)
-                self._handed_over += fds
-            except ConnectionResetError:
-                part = b""
-            if not part:
-                raise ZygoteDied("the zygote has ended", cure="run the command again")
-            data += part
+        with self._patient():
+            while len(data) < size:
+                try:
+                    part, fds, _, _ = socket.recv_fds(self._control, size - len(data), 1, _MSG_CMSG_CLOEXEC)
+                    self._handed_over += fds
+                except (ConnectionResetError, TimeoutError):
+                    part = b""
+                if not part:
+                    raise ZygoteDied("the zygote has ended", cure="run the command again")
+                data += part
         return data
+
+    @contextlib.contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Wait for the zygote, but not for ever. Elsewhere nothing waits, which spares a system call each time."""
+        self._control.settimeout(_START_DEADLINE_S)
+        try:
+            yield
+        finally:
+            self._control.setblocking(True)
 
 
 def parse_report(text: str) -> Iterator[Mechanism]:

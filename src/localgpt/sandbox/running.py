@@ -57,7 +57,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run, checked. `env` is the whole of it."""
+    """What to run, checked. `env`: variables on top of those that the zygote has from its setup."""
 
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -84,6 +84,8 @@ class Wake:
         os.eventfd_write(self._fd, 1)
 
     def clear(self) -> None:
+        if not self.is_set:
+            return
         self.is_set = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
@@ -121,25 +123,20 @@ class _Running:
         self._cancel_asked = False
         self._why = ""  # "timeout", "cancel" or a limit's name once the command was told to end
         self._theirs: list[int] = []
-        self._feed: Feed | None = None
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._drop_theirs)
-            self._out, self._err = (Capture(self._pipe(undo), command.output_bytes) for _ in range(2))
-            if command.stdin:
-                self._feed = Feed(self._pipe(undo, ours=1), command.stdin)
-            undo.pop_all()
-
-    def _pipe(self, undo: contextlib.ExitStack, ours: int = 0) -> int:
-        """A pipe whose end `ours` is returned; the other is to be handed over."""
+        ours: list[int] = []
         try:
-            ends = os.pipe()
+            for feeds in (False, False, True)[: 3 if command.stdin else 2]:
+                read, write = os.pipe()
+                ours.append(write if feeds else read)
+                self._theirs.append(read if feeds else write)
         except OSError as error:
+            for fd in (*ours, *self._theirs):
+                os.close(fd)
             raise CommandNotStarted(
                 f"this process has no descriptors left: {error.strerror}", cure="close files, and try again"
             ) from error
-        undo.callback(os.close, ends[ours])
-        self._theirs.append(ends[1 - ours])
-        return ends[ours]
+        self._out, self._err = Capture(ours[0], command.output_bytes), Capture(ours[1], command.output_bytes)
+        self._feed = Feed(ours[2], command.stdin) if command.stdin else None
 
     def request(self) -> None:
         """Hand the command and the far ends of its pipes to the zygote."""

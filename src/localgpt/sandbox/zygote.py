@@ -267,7 +267,7 @@ def _serve(control: _socket.socket, setup: dict) -> None:  # type: ignore[type-a
         try:
             os.chdir(cwd)
             kind = REFUSED
-            pid = _spawn(argv, env, fds, with_stdin=with_stdin)
+            pid = _spawn(argv, setup["env"] | env, fds, with_stdin=with_stdin)
         except OSError as error:
             _reply(control, kind, error.errno or 0, error.strerror or "")
         else:
@@ -311,7 +311,7 @@ def _wait(control: _socket.socket, pid: int, setup: dict) -> tuple[int, str]:  #
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(control, select.POLLIN)
-    status, limit, watch = None, "", None
+    status, alone, limit, watch = None, False, "", None
     while status is None:
         ready = poll.poll(usage.LOOK_MS if watch is None else watch.pause_ms)
         if any(fd != pidfd for fd, _ in ready) and not _receive(control)[0]:
@@ -322,34 +322,32 @@ def _wait(control: _socket.socket, pid: int, setup: dict) -> tuple[int, str]:  #
             limit = watch.exceeded()
             if limit:
                 _kill_all(setup)
-        status = _reap(pid)
+        status, alone = _reap(pid)
     os.close(pidfd)
-    _end_rest(setup)
+    if not alone:
+        _end_rest(setup)
     return status, limit
 
 
-def _reap(pid: int) -> int | None:
-    """Collect every dead child, and return the status of `pid` when it was among them."""
+def _reap(pid: int) -> tuple[int | None, bool]:
+    """Collect every dead child: the status of `pid` when it was among them, and whether no child at all is left."""
     status = None
     try:
         while True:
             ended, its_status = os.waitpid(-1, os.WNOHANG)
             if not ended:
-                break
+                return status, False
             if ended == pid:
                 status = its_status
     except ChildProcessError:
-        pass
-    return status
+        return status, True
 
 
 def _end_rest(setup: dict) -> None:  # type: ignore[type-arg]
     """End background processes. As pid 1, or as a subreaper, having no child means having no descendant."""
-    while True:
+    while not _reap(0)[1]:
+        _kill_all(setup)
         try:
-            if os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-            _kill_all(setup)
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
