@@ -36,7 +36,7 @@ from localgpt.monitor.peers import Peers
 from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
 from localgpt.monitor.requests import Prepared, prepare, prepare_shell
-from localgpt.monitor.results import Ran, read_reply, read_shell
+from localgpt.monitor.results import Ran, about, read_reply, read_shell
 from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
 from localgpt.sandbox import Completed
 from localgpt.tools import (
@@ -240,11 +240,14 @@ class Mediator:
         ran = settled.doomed or self._execute(call_id, prepared)
         self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
-        notice = ran.problem or ran.notice
+        left = about(ran.left)
+        notice = "; ".join(filter(None, (ran.problem or ran.notice, left)))
         yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, notice)
         label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
         self._flow = _join(self._flow, label)
-        return ToolResult(call_id, ran.outcome, "\n".join(filter(None, (ran.text, ran.problem))), label, ran.notice)
+        return ToolResult(
+            call_id, ran.outcome, "\n".join(filter(None, (ran.text, ran.problem, left))), label, ran.notice
+        )
 
     def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
         return self._guard.decide(self._flow, Request(tool, effects, self._confinement.scope))

@@ -35,7 +35,8 @@ class Left:
 
     `put_away`: protected names that it made or changed, each now at its path with `SUFFIX`. `restored`: those of them,
     and those it removed, that are as they were before. `remaining`: those that could not be put away; whoever starts a
-    program there obeys the command. `executed_later`: other files that it made or changed and that
+    program there obeys the command. `complete`: False when there was too much to look through, so that there may be
+    more. `executed_later`: other files that it made or changed and that
     the host is likely to execute.
     """
 
@@ -43,6 +44,7 @@ class Left:
     restored: tuple[str, ...] = ()
     remaining: tuple[str, ...] = ()
     executed_later: tuple[str, ...] = ()
+    complete: bool = True
 
 
 NOTHING: Final = Left()
@@ -79,7 +81,9 @@ class Aftermath:
         names = shipped_names()
         self._names = ProtectedNames((*names.held, *names.found))
         self._watch = Watch(tuple(roots), self._matters)
-        self._more = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        places = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        # Inside a repository git's own commands must work: there it is what a file says that is judged.
+        self._more = {place for place in places if ".git" not in place.folder.path.split("/")}
         self._last_parts = frozenset(
             (*self._names.last_parts, *(fold(place.name) for place in self._more), *repositories.NAMES)
         )
@@ -173,7 +177,8 @@ class _Look:
             except OSError:
                 self._remaining += [place] if self._of.protected_part(place) is not None else []
         found = (self._put_away, self._restored, self._remaining, self._later)
-        return Left(*(tuple(map(self._watch.full, places)) for places in found))
+        put_away, restored, remaining, later = (tuple(map(self._watch.full, places)) for places in found)
+        return Left(put_away, restored, remaining, later, self._watch.complete)
 
     def _judge_one(self, place: Place) -> None:
         try:
@@ -204,8 +209,10 @@ class _Look:
 
     def _folder_again(self, place: Place) -> int:
         """The folder of a protected file, made again if it was removed as a whole; -1 if it went with what is above."""
-        known, part = place in self._copies, self._of.protected_part(place)
-        if not known or part is None or part == place:
+        part = self._of.protected_part(place)
+        if part is None and fold(place.folder.name) == "hooks":
+            part = place.folder
+        if place not in self._copies or part is None or part == place:
             return -1
         try:
             at = self._watch.force_open(part.folder)

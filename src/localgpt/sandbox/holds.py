@@ -9,7 +9,7 @@ whoever gets it alone in the end removes the folder. What the host puts into it 
 """
 
 # Paths are text, and looked up through a descriptor.
-# ruff: noqa: PTH120
+# ruff: noqa: PTH112, PTH114, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def standing(protected: Iterable[str], roots: Iterable[str]) -> Standing:
         first, status = _first_unusual(root, path)
         if any(is_inside(first, each) for each in (*kept, *absent, *links)):
             continue
-        is_git = os.path.basename(first) == ".git"  # noqa: PTH119 -- git must be able to make a repository, or use one
-        if status is None or is_held(status):  # another executor's goes when that one goes
+        is_git = os.path.basename(first) == ".git"  # git must be able to make a repository, or use one
+        if status is None:
             absent += [first] if path in holdable and not is_git else []
         elif stat.S_ISLNK(status.st_mode):
             links += [] if is_git else [first]
@@ -72,8 +72,13 @@ def standing(protected: Iterable[str], roots: Iterable[str]) -> Standing:
 def default_protected(root: str) -> tuple[str, ...]:
     """The shipped protected names below one write root."""
     names = shipped_names()
-    git = tuple(f".git/{name}" for name in (*names.git_held, *names.git_found))
-    repository = git if os.path.isdir(f"{root}/.git") and not os.path.islink(f"{root}/.git") else (".git",)  # noqa: PTH112, PTH114
+    git = f"{root}/.git"
+    if not os.path.lexists(git):  # a command may make a repository; what it puts into it is judged afterwards
+        repository: tuple[str, ...] = ()
+    elif os.path.isdir(git) and not os.path.islink(git):
+        repository = tuple(f".git/{name}" for name in (*names.git_held, *names.git_found))
+    else:
+        repository = (".git",)
     return tuple(f"{root.rstrip('/')}/{name}" for name in (*names.held, *names.found, *repository))
 
 
@@ -87,10 +92,10 @@ class Holds:
         for path in paths:
             with contextlib.suppress(OSError):  # a folder that nobody may write: no command can either
                 folder = kernel.open_beneath_no_symlink(os.fsencode(os.path.dirname(path)))
-                if (held := _hold(folder, os.path.basename(path))) < 0:  # noqa: PTH119
+                if (held := _hold(folder, os.path.basename(path))) < 0:
                     os.close(folder)
                     continue
-                self._held.append((folder, os.path.basename(path), held))  # noqa: PTH119
+                self._held.append((folder, os.path.basename(path), held))
                 self.paths += (path,)
 
     def close(self) -> None:
