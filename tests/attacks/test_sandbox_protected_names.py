@@ -256,6 +256,16 @@ def test_a_folder_may_be_moved_with_what_it_holds(running: Executor, repository:
     assert sh(running, "echo evil > elsewhere/.envrc").left.restored
 
 
+def test_what_is_too_large_to_be_put_back_is_put_away(rung: Rung, repository: Path) -> None:
+    large = repository / "sub/.vscode/large.json"
+    large.write_bytes(b"x" * 300_000)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        assert sh(running, "touch sub/.vscode/large.json").left.put_away == ()
+        done = sh(running, "printf y | dd of=sub/.vscode/large.json seek=299999 bs=1 conv=notrunc 2>/dev/null")
+    assert done.left.put_away == (str(large),)
+    assert not large.exists()
+
+
 def test_what_the_user_changes_between_commands_is_the_users(running: Executor, repository: Path) -> None:
     (repository / "sub/.envrc").write_text("changed\n")
     (repository / "new").mkdir()

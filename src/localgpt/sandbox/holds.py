@@ -3,7 +3,8 @@
 A command cannot make `.envrc` when a read-only `.envrc/` is mounted there. The folder is real, in the project, and
 gone with the last executor that needs it. An empty *folder*, because git and build tools do not see one.
 
-Nothing is written down elsewhere: a folder that a killed runtime left is known by being empty and by its time of
+Nothing is written down elsewhere. When the runtime is killed, the warden removes the folders; one that is left all the
+same, after a loss of power, is known by being empty and by its time of
 change, and the next executor that needs it takes it over. Executors of one project share it: each holds a lock, and
 whoever gets it alone in the end removes the folder. What the host puts into it is the host's, and stays.
 """
@@ -27,7 +28,7 @@ from localgpt.sandbox import kernel
 from localgpt.sandbox.names import shipped_names
 from localgpt.sandbox.toolchains import is_inside
 
-_MARK_NS: Final = 981_173_106_000_000_000  #: 2001-02-03 04:05:06 UTC, whole because some file systems round
+MARK_NS: Final = 981_173_106_000_000_000  #: 2001-02-03 04:05:06 UTC, whole because some file systems round
 _SETTLE_S: Final = 0.2
 _STEP_S: Final = 0.002
 
@@ -112,7 +113,7 @@ class Holds:
 
 def is_held(status: os.stat_result) -> bool:
     """Whether this is a folder of ours, in which the host has put nothing."""
-    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == _MARK_NS
+    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == MARK_NS
 
 
 def _holdable(roots: tuple[str, ...]) -> frozenset[str]:
@@ -148,7 +149,7 @@ def _hold(folder: int, name: str) -> int:
     held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if made:
-            os.utime(held, ns=(_MARK_NS, _MARK_NS))
+            os.utime(held, ns=(MARK_NS, MARK_NS))
         fcntl.flock(held, fcntl.LOCK_SH)
         if (made or _becomes_marked(held)) and _is_at(folder, name, held):
             return held

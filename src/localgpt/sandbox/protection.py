@@ -45,6 +45,11 @@ class Protection:
         self.covered: tuple[str, ...] = ()
 
     @property
+    def held(self) -> tuple[str, ...]:
+        """The folders that were made for mounts."""
+        return () if self._holds is None else self._holds.paths
+
+    @property
     def complete(self) -> bool:
         """Whether all of the write roots is looked through after commands; False when they are too large for it."""
         return self._aftermath is None or self._aftermath.complete
