@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.sandbox.world import executor
 
-from localgpt.sandbox import Executor, Limits, Plan, Rung
-from localgpt.sandbox.aftermath import SUFFIX
+from localgpt.sandbox import Executor, Limits, Plan, Rung, kernel, watch
+from localgpt.sandbox.aftermath import SUFFIX, Left
 from localgpt.sandbox.running import Completed
 
 GIT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
@@ -198,11 +198,72 @@ def test_what_git_itself_writes_stays(running: Executor, repository: Path) -> No
     assert "fsmonitor" in (repository / "sub/.git/config").read_text()
 
 
+def test_a_repository_may_be_made_in_a_project_without_one(rung: Rung, tmp_path: Path) -> None:
+    project = tmp_path / "fresh"
+    project.mkdir()
+    later = [project / ".git/hooks", project / ".git/config"]  # what a policy may name before there is a repository
+    with executor(Plan.workspace_write(project, protected=later), rung) as running:
+        done = sh(running, "git init -q . && git config user.name A && git status")
+        assert (done.exit_status, done.left.put_away) == (0, ()), done
+        done = sh(running, "git config core.fsmonitor evil; echo evil > .git/hooks/pre-commit")
+        assert {Path(path).name for path in done.left.put_away} == {"config", "pre-commit"}
+        assert "A" in (project / ".git/config").read_text()
+        done = sh(running, "rm -rf .git/hooks")
+        assert done.exit_status == 0
+
+
+def test_what_hides_behind_too_many_folders_is_said_to_be_unknown(
+    rung: Rung, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_FOLDERS", 40)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        assert sh(running, "echo > x").left.complete
+        assert not sh(
+            running, "mkdir -p m; cd m; for i in $(seq 60); do mkdir d$i; echo evil > d$i/.envrc; done"
+        ).left.complete
+        assert not running.looks_everywhere
+
+
+def test_without_watches_everything_is_looked_through(
+    rung: Rung, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This user's watches are used up, or the kernel has none."""
+
+    def refused(name: str, *arguments: int | bytes) -> int:
+        if name == "inotify_init1":
+            raise OSError(24, "too many")
+        return call(name, *arguments)
+
+    call = kernel.call
+    monkeypatch.setattr(kernel, "call", refused)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        monkeypatch.undo()
+        done = sh(
+            running, "mkdir n; echo evil > n/.envrc; echo evil > sub/.envrc; touch -d @0 n n/.envrc; echo > Makefile"
+        )
+        assert set(done.left.put_away) == {str(repository / "n/.envrc"), str(repository / "sub/.envrc")}
+        assert done.left.executed_later == (str(repository / "Makefile"),)
+        assert sh(running, "git -C sub config core.fsmonitor evil").left.restored == (
+            str(repository / "sub/.git/config"),
+        )
+        assert sh(running, "true").left == Left()
+
+
 def test_a_folder_may_be_moved_with_what_it_holds(running: Executor, repository: Path) -> None:
     done = sh(running, "mv sub elsewhere")
     assert done.left.put_away == ()
     assert (repository / "elsewhere/.envrc").read_text() == "mine\n"
     assert sh(running, "echo evil > elsewhere/.envrc").left.restored
+
+
+def test_what_is_too_large_to_be_put_back_is_put_away(rung: Rung, repository: Path) -> None:
+    large = repository / "sub/.vscode/large.json"
+    large.write_bytes(b"x" * 300_000)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        assert sh(running, "touch sub/.vscode/large.json").left.put_away == ()
+        done = sh(running, "printf y | dd of=sub/.vscode/large.json seek=299999 bs=1 conv=notrunc 2>/dev/null")
+    assert done.left.put_away == (str(large),)
+    assert not large.exists()
 
 
 def test_what_the_user_changes_between_commands_is_the_users(running: Executor, repository: Path) -> None:

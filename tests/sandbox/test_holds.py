@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from localgpt.sandbox import Plan, Rung
-from localgpt.sandbox.holds import Holds, is_held, standing
+from localgpt.sandbox.holds import MARK_NS, Holds, is_held, standing
 from tests.sandbox.world import executor
 
 _HOLDER = """
@@ -59,17 +60,42 @@ def test_what_the_host_puts_into_one_stays(project: Path) -> None:
     assert names(project) == {".vscode", ".idea", ".husky"}
 
 
-def test_a_killed_runtime_leaves_what_the_next_takes_over(project: Path) -> None:
-    executor(Plan.read_only(project), Rung.A)
+def killed(project: Path) -> None:
+    """An executor whose runtime is killed while it serves."""
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, str(project)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"ready\n"
+        (warden,) = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+        ended = os.pidfd_open(int(warden))
         holder.send_signal(signal.SIGKILL)
         holder.wait()
+        assert select.select([ended], [], [], 20)[0]
+        os.close(ended)
+
+
+def test_a_killed_runtime_leaves_nothing(project: Path) -> None:
+    executor(Plan.read_only(project), Rung.A)
+    killed(project)
+    assert names(project) == set()
+
+
+def test_a_killed_runtime_leaves_what_another_needs(project: Path) -> None:
+    with executor(Plan.workspace_write(project), Rung.A) as running:
+        killed(project)
+        assert running.run(["sh", "-c", "rmdir .envrc; echo evil > .envrc"]).exit_status != 0
+        assert ".envrc" in names(project)
+    assert names(project) == set()
+
+
+def test_what_a_loss_of_power_left_is_taken_over(project: Path) -> None:
+    for name in (".envrc", ".claude"):
+        (project / name).mkdir()
+        os.utime(project / name, ns=(MARK_NS, MARK_NS))
     with executor(Plan.workspace_write(project), Rung.A) as running:
         assert running.run(["sh", "-c", "rmdir .envrc; echo evil > .envrc"]).exit_status != 0
+        assert running.run(["sh", "-c", "echo evil > .claude/settings.json"]).exit_status != 0
     assert names(project) == set()
 
 

@@ -137,6 +137,8 @@ def _approver(wish: Wish) -> Approver:
 
 
 def _as_object(outcome: Outcome) -> dict[str, object]:
+    from dataclasses import asdict
+
     done = outcome.completed
     return {
         "argv": [word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for word in done.argv],
@@ -155,10 +157,13 @@ def _as_object(outcome: Outcome) -> dict[str, object]:
             {"host": c.host, "port": c.port, "code": c.code, "about": c.about, "sent": c.sent, "received": c.received}
             for c in done.connections
         ],
+        "left": asdict(done.left),
     }
 
 
 def _pass_through(outcome: Outcome, *, raw: bool) -> None:
+    from localgpt.monitor.results import about
+
     done = outcome.completed
     for stream, data in ((sys.stdout, done.stdout), (sys.stderr, done.stderr)):
         if raw:
@@ -167,11 +172,15 @@ def _pass_through(outcome: Outcome, *, raw: bool) -> None:
         else:
             stream.write(safe(data.decode("utf-8", "backslashreplace")))
         stream.flush()
+    if said := about(done.left):
+        sys.stderr.write(f"localgpt: {safe(said)}\n")
     if done.timed_out:
         sys.stderr.write(f"localgpt: stopped at its time limit after {done.duration_s:.1f} s, with all it started\n")
 
 
 def _report_object(report: HostReport) -> dict[str, object]:
+    from localgpt.sandbox.protection import names_by_protection
+
     proof = report.proof
     return {
         "rung": "none" if proof is None else proof.rung.value,
@@ -182,11 +191,14 @@ def _report_object(report: HostReport) -> dict[str, object]:
         "machine": report.machine,
         "landlock_abi": report.landlock_abi,
         "start_ms": None if proof is None else round(proof.duration_ms, 1),
+        "protected_names": dict(() if proof is None else names_by_protection(proof.rung)),
         "mechanisms": [] if proof is None else [{"name": n, "held": h, "detail": d} for n, h, d in proof.mechanisms],
     }
 
 
 def _print_report(report: HostReport) -> None:
+    from localgpt.sandbox.protection import names_by_protection
+
     say(f"{report.system} {report.kernel} on {report.machine}, Landlock ABI {report.landlock_abi}")
     if report.proof is None:
         say(f"proven: nothing, so no command runs: {report.reason}")
@@ -198,6 +210,8 @@ def _print_report(report: HostReport) -> None:
         say(f"cure: {report.cure}")
     for name, held, detail in () if report.proof is None else report.proof.mechanisms:
         _line(Mark.OK if held else Mark.WARN, name, detail)
+    for how, what in () if report.proof is None else names_by_protection(report.proof.rung):
+        say(f"names that other programs obey, {how}: {what}")
 
 
 def _line(mark: Mark, name: str, detail: str) -> None:

@@ -20,10 +20,12 @@ from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
 from localgpt.policy import Connect, Decision, Effect, Flow, Reach, ReadPath, Run, Verdict, WritePath
 from localgpt.sandbox import Proof
+from localgpt.sandbox.aftermath import Left
 from localgpt.sandbox.egress import Connection
 from localgpt.wire import GatewayCall, ModelDone, ModelFailed, TurnEnd, Usage
 
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
+_LEFT: Final = 20  #: entries about what one command left, of each kind
 _EFFECTS: Final = {ReadPath: "read", WritePath: "write", Run: "run", Connect: "connect"}
 
 
@@ -249,6 +251,19 @@ class Journal:
                 before_sha256=before,
                 after_sha256=after,
             )
+
+        self._left(call_id, ran.left)
+
+    def _left(self, call_id: str, left: Left) -> None:
+        """Write down what the command left in the project that other programs would obey or execute."""
+        for action, paths in (
+            ("put-away", left.put_away),
+            ("restored", left.restored),
+            ("remaining", left.remaining),
+            ("executed-later", left.executed_later),
+        ):
+            for path in paths[:_LEFT]:
+                self._note("file.change", call=token(call_id), path=path, action=action)
 
     def model_answered(self, call: GatewayCall, answer: ModelDone | ModelFailed) -> None:
         if isinstance(answer, ModelFailed):

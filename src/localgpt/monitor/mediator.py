@@ -38,7 +38,7 @@ from localgpt.monitor.peers import Peers
 from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
 from localgpt.monitor.requests import Prepared, prepare, prepare_shell
-from localgpt.monitor.results import Ran, read_reply, read_shell
+from localgpt.monitor.results import Ran, about, read_reply, read_shell
 from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
 from localgpt.sandbox import Completed
 from localgpt.tools import (
@@ -258,9 +258,11 @@ class Mediator:
         ran, label = self._carry_out(call_id, prepared, settled)
         self._journal.finished(call_id, prepared, ran)
         shown = "" if diff and ran.text == diff else ran.text[:_PREVIEW_CHARS]
-        notice = ran.problem or ran.notice
+        left = about(ran.left)
+        notice = "; ".join(filter(None, (ran.problem or ran.notice, left)))
         yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, notice)
-        return ToolResult(call_id, ran.outcome, "\n".join(filter(None, (ran.text, ran.problem))), label, ran.notice)
+        text = "\n".join(filter(None, (ran.text, ran.problem, left)))
+        return ToolResult(call_id, ran.outcome, text, label, ran.notice)
 
     def _carry_out(self, call_id: str, prepared: Prepared, settled: _Settled) -> tuple[Ran, Label]:
         """Do it, and label what came back; the label joins the context's."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from typing import Final
 
 from localgpt.sandbox import Completed
+from localgpt.sandbox.aftermath import NOTHING, SUFFIX, Left
 from localgpt.tools import worker_reply
 from localgpt.wire import ToolOutcome
+
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """The end of one call. `text` is foreign; `notice` is the runtime's own words; digests are of a changed file.
 
-    `problem` is an error's text: ours, but it may quote names, so it counts as foreign.
+    `problem` is an error's text: ours, but it may quote names, so it counts as foreign. `left`: what the command left
+    that other programs would obey or execute.
     """
 
     outcome: ToolOutcome
@@ -27,6 +32,7 @@ class Ran:
     output_bytes: int = 0
     timed_out: bool = False
     problem: str = ""
+    left: Left = NOTHING
 
 
 def read_shell(completed: Completed) -> Ran:
@@ -43,6 +49,7 @@ def read_shell(completed: Completed) -> Ran:
         _how(completed),
         output_bytes=completed.stdout_total + completed.stderr_total,
         timed_out=completed.timed_out,
+        left=completed.left,
     )
 
 
@@ -66,6 +73,25 @@ def read_reply(completed: Completed) -> Ran:
         reply.after,
         len(reply.text),
     )
+
+
+def about(left: Left) -> str:
+    """What a command left, in sentences; "" when there is nothing to say. It quotes names, so it counts as foreign."""
+    said = (
+        (left.put_away, f"put away as NAME{SUFFIX}, because other programs would obey it"),
+        (left.restored, "put back as it was"),
+        (left.remaining, "could not be put away, and other programs will obey it"),
+        (left.executed_later, "changed, and likely to be executed outside the sandbox next"),
+    )
+    more = (
+        "" if left.complete else "there was too much to look through: other programs may obey more than is named here"
+    )
+    return "; ".join([*(f"{what}: {_some(paths)}" for paths, what in said if paths), *filter(None, [more])])
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(paths[:_NAMED]) + more
 
 
 def _decode(data: bytes, total: int, what: str) -> str:

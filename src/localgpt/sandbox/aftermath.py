@@ -16,7 +16,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from localgpt.sandbox import repositories
@@ -26,6 +26,7 @@ from localgpt.sandbox.watch import Place, Watch
 SUFFIX: Final = ".localgpt-quarantine"
 _COPY_BYTES: Final = 256 << 10
 _COPIES: Final = 4096
+_ALL_COPIES_BYTES: Final = 32 << 20
 _REPORTED: Final = 200
 
 
@@ -35,7 +36,8 @@ class Left:
 
     `put_away`: protected names that it made or changed, each now at its path with `SUFFIX`. `restored`: those of them,
     and those it removed, that are as they were before. `remaining`: those that could not be put away; whoever starts a
-    program there obeys the command. `executed_later`: other files that it made or changed and that
+    program there obeys the command. `complete`: False when there was too much to look through, so that there may be
+    more. `executed_later`: other files that it made or changed and that
     the host is likely to execute.
     """
 
@@ -43,6 +45,7 @@ class Left:
     restored: tuple[str, ...] = ()
     remaining: tuple[str, ...] = ()
     executed_later: tuple[str, ...] = ()
+    complete: bool = True
 
 
 NOTHING: Final = Left()
@@ -50,14 +53,16 @@ NOTHING: Final = Left()
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A protected file as it was. `content`: its bytes, a link's target, None when there was too much of it.
+    """A protected file as it was.
 
+    `content`: its bytes, or a link's target; None when there was too much of it to be put back. `digest`: of all of it.
     `owner`: user and group. `name`, `folder`: its name, and the inode of its folder: a file that moved with its folder
     is the same file.
     """
 
     mode: int
     content: bytes | None
+    digest: bytes
     owner: tuple[int, int]
     name: str
     folder: int
@@ -79,12 +84,15 @@ class Aftermath:
         names = shipped_names()
         self._names = ProtectedNames((*names.held, *names.found))
         self._watch = Watch(tuple(roots), self._matters)
-        self._more = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        places = {place for path in protected if (place := self._watch.locate(path)) is not None and place.path}
+        # Inside a repository git's own commands must work: there it is what a file says that is judged.
+        self._more = {place for place in places if ".git" not in place.folder.path.split("/")}
         self._last_parts = frozenset(
             (*self._names.last_parts, *(fold(place.name) for place in self._more), *repositories.NAMES)
         )
         self._prevented: frozenset[Place] = frozenset()
         self._copies: dict[Place, _Copy] = {}
+        self._kept_bytes = 0
 
     @property
     def complete(self) -> bool:
@@ -106,8 +114,12 @@ class Aftermath:
 
     def forget(self) -> None:
         """Before a command: whatever happened since the last one was not its doing."""
-        for place in self._watch.changed(0):
+        if not (changed := self._watch.changed(0)):
+            return
+        for place in changed:
             self._copies.pop(place, None)
+        self._kept_bytes = sum(len(copy.content or b"") for copy in self._copies.values())
+        for place in changed:
             self._take_in(place)
 
     def look(self, since_ns: int) -> Left:
@@ -144,6 +156,9 @@ class Aftermath:
                 obeyed = self.protected_part(place) is not None or repositories.obeyed_now(place.path, folder)
                 copy = _copy(folder, place.name) if obeyed else None
                 if copy is not None:
+                    self._kept_bytes += len(copy.content or b"")
+                    if self._kept_bytes > _ALL_COPIES_BYTES:
+                        copy = replace(copy, content=None)
                     self._copies[place] = copy
                     self._watch.follow(place, folder)
             finally:
@@ -173,7 +188,8 @@ class _Look:
             except OSError:
                 self._remaining += [place] if self._of.protected_part(place) is not None else []
         found = (self._put_away, self._restored, self._remaining, self._later)
-        return Left(*(tuple(map(self._watch.full, places)) for places in found))
+        put_away, restored, remaining, later = (tuple(map(self._watch.full, places)) for places in found)
+        return Left(put_away, restored, remaining, later, self._watch.complete)
 
     def _judge_one(self, place: Place) -> None:
         try:
@@ -204,8 +220,10 @@ class _Look:
 
     def _folder_again(self, place: Place) -> int:
         """The folder of a protected file, made again if it was removed as a whole; -1 if it went with what is above."""
-        known, part = place in self._copies, self._of.protected_part(place)
-        if not known or part is None or part == place:
+        part = self._of.protected_part(place)
+        if part is None and fold(place.folder.name) == "hooks":
+            part = place.folder
+        if place not in self._copies or part is None or part == place:
             return -1
         try:
             at = self._watch.force_open(part.folder)
@@ -233,8 +251,11 @@ class _Look:
                 self._restore(folder, place, known)
             return
         now = _copy(folder, place.name)
-        if part is None:
+        if part is None and (now is not None or stat.S_ISDIR(status.st_mode)):
             self._judge_git(folder, place, known, now)
+        elif part is None:
+            if repositories.obeyed_now(place.path, folder):
+                self._put_away_one(folder, place, known)
         elif now is None:
             if known is not None or not stat.S_ISDIR(status.st_mode):  # a pipe: whoever opens it waits
                 self._put_away_one(folder, place, known)
@@ -245,8 +266,10 @@ class _Look:
 
     def _same(self, known: _Copy | None, now: _Copy) -> bool:
         if known is not None:
-            return (known.mode, known.content) == (now.mode, now.content)
-        return now.content is not None and now in self._copies.values()  # it moved with its folder
+            return (known.mode, known.digest) == (now.mode, now.digest)
+        return any(
+            replace(each, content=now.content) == now for each in self._copies.values()
+        )  # it moved with its folder
 
     def _put_away_part(self, folder: int, place: Place, part: Place, known: _Copy | None) -> None:
         """The whole protected folder when all of it is new, otherwise one file."""
@@ -284,7 +307,7 @@ class _Look:
 
     def _judge_git(self, folder: int, place: Place, known: _Copy | None, now: _Copy | None) -> None:
         """One place that may be of a repository: every file of it that git obeys is looked at, or only this one."""
-        if now is not None and known is not None and (now.mode, now.content) == (known.mode, known.content):
+        if now is not None and known is not None and self._same(known, now):
             return
         verdict = repositories.judge(
             self._watch.full(place), folder, place.name, None if now is None else (now.mode, now.content),
@@ -334,14 +357,14 @@ def _copy(folder: int, name: str) -> _Copy | None:
     if status is None:
         return None
     inode = os.fstat(folder).st_ino
-    content = None
+    content: bytes | None
     if stat.S_ISLNK(status.st_mode):
-        content = os.fsencode(os.readlink(name, dir_fd=folder))
-    elif not stat.S_ISREG(status.st_mode):
+        content = digest = os.fsencode(os.readlink(name, dir_fd=folder))
+    elif stat.S_ISREG(status.st_mode):
+        content, digest = repositories.read_file(folder, name, _COPY_BYTES)
+    else:
         return None
-    elif status.st_size <= _COPY_BYTES:
-        content = repositories.read_file(folder, name, _COPY_BYTES)
-    return _Copy(status.st_mode, content, (status.st_uid, status.st_gid), name, inode)
+    return _Copy(status.st_mode, content, digest, (status.st_uid, status.st_gid), name, inode)
 
 
 def _write(folder: int, name: str, known: _Copy) -> None:

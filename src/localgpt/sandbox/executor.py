@@ -30,6 +30,7 @@ from localgpt.sandbox.faults import (
     ZygoteDied,
 )
 from localgpt.sandbox.grants import landlock_grants
+from localgpt.sandbox.holds import MARK_NS
 from localgpt.sandbox.link import Canaries, Link
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
@@ -383,8 +384,10 @@ def _setup(plan: Plan, rung: Rung, abi: int, canaries: Canaries, temporary: str)
     }
 
 
-def _protected(protection: Protection) -> dict[str, list[bytes]]:
+def _protected(protection: Protection) -> dict[str, Any]:
     return {
+        "held": [os.fsencode(path) for path in protection.held],
+        "held_mark_ns": MARK_NS,
         "protected": [os.fsencode(path) for path in protection.kept],
         "covered": [os.fsencode(path) for path in protection.covered],
     }

@@ -3,13 +3,14 @@
 A command cannot make `.envrc` when a read-only `.envrc/` is mounted there. The folder is real, in the project, and
 gone with the last executor that needs it. An empty *folder*, because git and build tools do not see one.
 
-Nothing is written down elsewhere: a folder that a killed runtime left is known by being empty and by its time of
+Nothing is written down elsewhere. When the runtime is killed, the warden removes the folders; one that is left all the
+same, after a loss of power, is known by being empty and by its time of
 change, and the next executor that needs it takes it over. Executors of one project share it: each holds a lock, and
 whoever gets it alone in the end removes the folder. What the host puts into it is the host's, and stays.
 """
 
 # Paths are text, and looked up through a descriptor.
-# ruff: noqa: PTH120
+# ruff: noqa: PTH112, PTH114, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from localgpt.sandbox import kernel
 from localgpt.sandbox.names import shipped_names
 from localgpt.sandbox.toolchains import is_inside
 
-_MARK_NS: Final = 981_173_106_000_000_000  #: 2001-02-03 04:05:06 UTC, whole because some file systems round
+MARK_NS: Final = 981_173_106_000_000_000  #: 2001-02-03 04:05:06 UTC, whole because some file systems round
 _SETTLE_S: Final = 0.2
 _STEP_S: Final = 0.002
 
@@ -59,8 +60,8 @@ def standing(protected: Iterable[str], roots: Iterable[str]) -> Standing:
         first, status = _first_unusual(root, path)
         if any(is_inside(first, each) for each in (*kept, *absent, *links)):
             continue
-        is_git = os.path.basename(first) == ".git"  # noqa: PTH119 -- git must be able to make a repository, or use one
-        if status is None or is_held(status):  # another executor's goes when that one goes
+        is_git = os.path.basename(first) == ".git"  # git must be able to make a repository, or use one
+        if status is None:
             absent += [first] if path in holdable and not is_git else []
         elif stat.S_ISLNK(status.st_mode):
             links += [] if is_git else [first]
@@ -72,8 +73,13 @@ def standing(protected: Iterable[str], roots: Iterable[str]) -> Standing:
 def default_protected(root: str) -> tuple[str, ...]:
     """The shipped protected names below one write root."""
     names = shipped_names()
-    git = tuple(f".git/{name}" for name in (*names.git_held, *names.git_found))
-    repository = git if os.path.isdir(f"{root}/.git") and not os.path.islink(f"{root}/.git") else (".git",)  # noqa: PTH112, PTH114
+    git = f"{root}/.git"
+    if not os.path.lexists(git):  # a command may make a repository; what it puts into it is judged afterwards
+        repository: tuple[str, ...] = ()
+    elif os.path.isdir(git) and not os.path.islink(git):
+        repository = tuple(f".git/{name}" for name in (*names.git_held, *names.git_found))
+    else:
+        repository = (".git",)
     return tuple(f"{root.rstrip('/')}/{name}" for name in (*names.held, *names.found, *repository))
 
 
@@ -87,10 +93,10 @@ class Holds:
         for path in paths:
             with contextlib.suppress(OSError):  # a folder that nobody may write: no command can either
                 folder = kernel.open_beneath_no_symlink(os.fsencode(os.path.dirname(path)))
-                if (held := _hold(folder, os.path.basename(path))) < 0:  # noqa: PTH119
+                if (held := _hold(folder, os.path.basename(path))) < 0:
                     os.close(folder)
                     continue
-                self._held.append((folder, os.path.basename(path), held))  # noqa: PTH119
+                self._held.append((folder, os.path.basename(path), held))
                 self.paths += (path,)
 
     def close(self) -> None:
@@ -107,7 +113,7 @@ class Holds:
 
 def is_held(status: os.stat_result) -> bool:
     """Whether this is a folder of ours, in which the host has put nothing."""
-    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == _MARK_NS
+    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == MARK_NS
 
 
 def _holdable(roots: tuple[str, ...]) -> frozenset[str]:
@@ -143,7 +149,7 @@ def _hold(folder: int, name: str) -> int:
     held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if made:
-            os.utime(held, ns=(_MARK_NS, _MARK_NS))
+            os.utime(held, ns=(MARK_NS, MARK_NS))
         fcntl.flock(held, fcntl.LOCK_SH)
         if (made or _becomes_marked(held)) and _is_at(folder, name, held):
             return held

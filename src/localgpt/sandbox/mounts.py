@@ -15,9 +15,11 @@ Source: mount_setattr(2), open_tree(2), move_mount(2), pivot_root(2).
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import stat
 import struct
+import time
 
 from localgpt.sandbox import kernel
 
@@ -32,6 +34,7 @@ DEVICES = (b"null", b"zero", b"full", b"random", b"urandom")
 _LINKS = ((b"fd", b"/proc/self/fd"), (b"stdin", b"fd/0"), (b"stdout", b"fd/1"), (b"stderr", b"fd/2"))
 _STAGE = b"/tmp"
 EMPTY_FILE = b"/.empty"
+_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 5, 0.01
 
 
 class ViewRefused(OSError):  # noqa: N818 -- named after the condition
@@ -85,6 +88,38 @@ def between(paths: list[bytes], roots: list[bytes]) -> list[bytes]:
                 found.append(folder)
             folder = os.path.dirname(folder)
     return found
+
+
+def remove_held(paths: list[bytes], mark_ns: int) -> None:
+    """Remove the empty folders that were mounted upon, when the runtime that made them was killed; see `holds`.
+
+    One that somebody else holds, or has put something into, stays.
+    """
+    for path in paths:
+        try:
+            held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            _lock(held)
+            if os.fstat(held).st_mtime_ns == mark_ns:
+                os.rmdir(path)
+        except OSError:
+            pass
+        os.close(held)
+
+
+def _lock(held: int) -> None:
+    """Lock a folder for ourselves; the runtime's lock goes with its last descriptor, an instant after it has ended."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == _LOCK_ATTEMPTS - 1:
+                raise
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return
 
 
 def _replace_root(tmp_bytes: int) -> None:

@@ -8,10 +8,27 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import Final
 
 from localgpt.sandbox.aftermath import NOTHING, Aftermath, Left
 from localgpt.sandbox.holds import Holds, standing
+from localgpt.sandbox.names import shipped_names
 from localgpt.sandbox.plan import Plan
+from localgpt.sandbox.proof import Rung
+
+_DETECTED: Final = "detected, not prevented"
+
+
+def names_by_protection(rung: Rung) -> tuple[tuple[str, str], ...]:
+    """How this rung protects which names: "prevented" or "detected, not prevented"; and the names in words."""
+    names = shipped_names()
+    top = ", ".join((*names.held, *(f".git/{name}" for name in names.git_held)))
+    git = ", ".join(f".git/{name}" for name in names.git_found)
+    there = f"and where they are there {git}, start-up files of shells, core.hooksPath, and links at any of these names"
+    deeper = "the same in deeper folders, in other spellings, and in what git takes for a repository"
+    if rung is Rung.A:
+        return (("prevented", f"at the top of a folder that may be changed: {top}, {there}"), (_DETECTED, deeper))
+    return ((_DETECTED, f"{top}, {there}; {deeper}"),)
 
 
 class Protection:
@@ -26,6 +43,11 @@ class Protection:
         #: Paths to mount read-only, and symbolic links to cover, in the view of the zygote that is to start.
         self.kept: tuple[str, ...] = ()
         self.covered: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The folders that were made for mounts."""
+        return () if self._holds is None else self._holds.paths
 
     @property
     def complete(self) -> bool:

@@ -9,10 +9,11 @@ Source: gitrepository-layout(5), githooks(5), setup.c of git ("is_git_directory"
 """
 
 # Paths are text, and looked up through a descriptor.
-# ruff: noqa: PTH118, PTH120
+# ruff: noqa: PTH112, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ def obeyed_now(path: str, folder: int) -> bool:
     """Whether git obeys this file, given the folder that it is in as it is now."""
     name = fold(path.rpartition("/")[2])
     if name in _CONFIGS | {"commondir", "hooks"}:
-        return _is_repository(folder)
-    return name == ".git" or (_in_hooks(path) and _above_is_repository(folder))
+        return _is_repository(path, folder)
+    return name == ".git" or (_in_hooks(path) and _above_is_repository(path, folder))
 
 
 def judge(path: str, folder: int, name: str, now: tuple[int, bytes | None] | None, known: bytes | None) -> Verdict:
@@ -66,13 +67,13 @@ def judge(path: str, folder: int, name: str, now: tuple[int, bytes | None] | Non
     folded = fold(name)
     if folded == ".git" or (folded == "commondir" and _has(folder, "HEAD")):
         return _pointer(path, folded, now)
-    if folded in _CONFIGS and _is_repository(folder):
+    if folded in _CONFIGS and _is_repository(path, folder):
         return Verdict(_is_regular(now) and now is not None and _stays_harmless(now[1], known))
-    if folded == "hooks" and _is_repository(folder):
+    if folded == "hooks" and _is_repository(path, folder):
         return Verdict(now is None, (path,) if now is None else ())
-    if folded in _PARTS and _is_repository(folder):
+    if folded in _PARTS and _is_repository(path, folder):
         return Verdict(look_at=tuple(f"{os.path.dirname(path)}/{each}" for each in _OBEYED))
-    if _in_hooks(path) and _above_is_repository(folder):
+    if _in_hooks(path) and _above_is_repository(path, folder):
         return Verdict(now is None or folded.endswith(".sample"))
     return Verdict()
 
@@ -93,8 +94,10 @@ def hooks_elsewhere(root: str) -> tuple[str, ...]:
     return tuple(os.path.normpath(path) for path in found if "\0" not in path)
 
 
-def read_file(folder: int, name: str, most: int) -> bytes | None:
-    """Content of a regular file, without following a link or waiting on a pipe; None when it is larger than `most`.
+def read_file(folder: int, name: str, most: int) -> tuple[bytes | None, bytes]:
+    """Content of a regular file, None when it is larger than `most`, and its SHA-256.
+
+    No link is followed, and no pipe waited for.
 
     Raises:
         OSError: it cannot be read.
@@ -102,7 +105,10 @@ def read_file(folder: int, name: str, most: int) -> bytes | None:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(most + 1)
-    return content if len(content) <= most else None
+        digest = hashlib.sha256(content)
+        while len(content) > most and (more := file.read(1 << 20)):
+            digest.update(more)
+    return (content if len(content) <= most else None), digest.digest()
 
 
 def _pointer(path: str, folded: str, now: tuple[int, bytes | None] | None) -> Verdict:
@@ -117,7 +123,7 @@ def _pointer(path: str, folded: str, now: tuple[int, bytes | None] | None) -> Ve
             return Verdict()  # git refuses it
         said = said.removeprefix(_GITDIR).lstrip(" ")
     target = os.path.realpath(os.path.join(os.path.dirname(path), said)) if "\0" not in said else ""
-    if not os.path.isdir(target):  # noqa: PTH112
+    if not os.path.isdir(target):
         return Verdict(harmless=False)  # it could be made later, where nobody looks
     return Verdict(look_at=(target, *(f"{target}/{each}" for each in _OBEYED)), leads_to=target)
 
@@ -142,16 +148,21 @@ def _in_hooks(path: str) -> bool:
     return fold(path.rpartition("/")[0].rpartition("/")[2]) == "hooks"
 
 
-def _above_is_repository(folder: int) -> bool:
+def _above_is_repository(path: str, folder: int) -> bool:
     above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return _is_repository(above)
+        return _is_repository(os.path.dirname(path), above)
     finally:
         os.close(above)
 
 
-def _is_repository(folder: int) -> bool:
-    """Whether git could take the folder for a repository, or for what one shares with its worktrees."""
+def _is_repository(path: str, folder: int) -> bool:
+    """Whether git could take the folder that `path` is in for a repository, or for what one shares with its worktrees.
+
+    One of the right name is, whatever it lacks: it may be completed where nobody looks for the rest.
+    """
+    if fold(os.path.basename(os.path.dirname(path))) == ".git":
+        return True
     return (_has(folder, "objects") and _has(folder, "refs")) or (_has(folder, "HEAD") and _has(folder, "commondir"))
 
 

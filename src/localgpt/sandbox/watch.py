@@ -15,6 +15,7 @@ Source: inotify(7), openat2(2).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import time
@@ -25,8 +26,8 @@ from typing import Final, NamedTuple
 from localgpt.sandbox import kernel
 from localgpt.sandbox.names import fold, shipped_names
 
-_FOLDERS: Final = 4096
-_ENTRIES: Final = 50_000
+_FOLDERS: Final = 16_384
+_ENTRIES: Final = 400_000
 _EVENT: Final = struct.Struct("=iIII")
 _MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
@@ -167,8 +168,9 @@ class Watch:
             place, opened = folders.popleft(), opened + 1
             try:
                 folder = self.force_open(place) if force else self.open_folder(place)
-            except OSError:
-                continue  # no folder, closed to this user, or gone
+            except OSError as error:  # no folder, closed to this user, or gone
+                self.complete = self.complete and error.errno != errno.ENAMETOOLONG
+                continue
             try:
                 watched = self._add(f"/proc/self/fd/{folder}", _OF_A_FOLDER, place)
                 if not watched or entries > _ENTRIES or max(opened, len(self._places)) > _FOLDERS:
@@ -187,7 +189,7 @@ class Watch:
         try:
             watch = kernel.call("inotify_add_watch", self._fd, os.fsencode(path), mask)
         except OSError as error:
-            return error.errno != 28  # ENOSPC: this user's watches are used up
+            return error.errno != errno.ENOSPC  # this user's watches are used up
         self._places[watch] = place
         return True
 

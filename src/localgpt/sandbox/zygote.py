@@ -72,6 +72,7 @@ def main(control_fd: int, lifeline_fd: int) -> None:
         control.detach()
         os.close(control_fd)
         _guard(pid, lifeline_fd)
+        mounts.remove_held(setup["held"], setup["held_mark_ns"])
         return
     os.close(lifeline_fd)
     os.setsid()  # a process group of its own, so that commands cannot name it together with the warden's
