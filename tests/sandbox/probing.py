@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,40 +42,35 @@ class Rows:
         }
 
     def of(self, launcher: str, attempt: Attempt) -> Row:
-        """The row of one attempt; the test is skipped where its launcher is not to be had at all."""
-        if not any(name == launcher for name, _ in self._rows):
+        """The row of one attempt; the test is skipped where there is no rung A, or no namespace to go bare in."""
+        if launcher != RUNG_B and not any(name == launcher for name, _ in self._rows):
             pytest.skip(f"{launcher}: {self.why_not}")
         return self._rows[launcher, attempt.name]
 
 
-def run_suite(folder: Path, user: int | None = None) -> Rows:
+def run_suite(user: int | None = None) -> Rows:
     """Run every attempt bare and on both rungs, as `user` (for root) or as whoever runs the tests."""
-    program = copied(folder)
     python = sys.executable if user is None else _python_of(user)
     argv = [python, "-B", "-m", "localgpt.sandbox.probes", "--json", *([] if user is None else ["--user", str(user)])]
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(program / "src"),
-        "HOME": "/nonexistent",
-    }
-    done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, timeout=900, check=False)
+    path = os.environ.get("PATH", os.defpath)
+    with tempfile.TemporaryDirectory(prefix="localgpt-suite-") as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o755)
+        environment = {"PATH": path, "PYTHONPATH": str(_copied(Path(folder))), "HOME": "/nonexistent"}
+        done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode in {0, 1}, done.stderr
     return Rows(done.stdout, done.stderr.strip())
 
 
-def copied(folder: Path) -> Path:
-    """The sandbox alone, where every user can read it."""
-    package = Path(localgpt.__file__).parent
-    if not (target := folder / "program").exists():
-        for name in ("__init__.py", "errors.py"):
-            (target / "src/localgpt").mkdir(parents=True, exist_ok=True)
-            shutil.copy(package / name, target / "src/localgpt" / name)
-        shutil.copytree(package / "sandbox", target / "src/localgpt/sandbox", ignore=shutil.ignore_patterns("*.pyc"))
-        shutil.copytree(catalogue.DATA, target / "sandbox", ignore=shutil.ignore_patterns("*.pyc"))
-    for each in (folder, *folder.parents):
-        if str(each).startswith("/tmp/pytest-of-"):
-            each.chmod(0o755)
-    return target
+def _copied(folder: Path) -> Path:
+    """The sandbox alone, where every user can read it; returns what to import from."""
+    package, target = Path(localgpt.__file__).parent, folder / "src/localgpt"
+    target.mkdir(parents=True)
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(package / name, target / name)
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package / "sandbox", target / "sandbox", ignore=compiled)
+    shutil.copytree(catalogue.DATA, folder / "sandbox", ignore=compiled)
+    return target.parent
 
 
 def _python_of(user: int) -> str:
