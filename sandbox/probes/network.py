@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import shutil
 import socket
 import struct
@@ -37,7 +38,10 @@ def tcp6(world):
 @attempt(38)
 def tcp_without_waiting(world):
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    return connection.connect_ex(("127.0.0.1", world["tcp"])) in {0, errno.EINPROGRESS} and "under way"
+    if connection.connect_ex(("127.0.0.1", world["tcp"])) not in {0, errno.EINPROGRESS}:
+        return None
+    select.select([], [connection], [], 2)
+    return not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) and "connected"
 
 
 @attempt(39)

@@ -27,8 +27,8 @@ ATTEMPTS = catalogue.attempts()
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return run_suite(tmp_path_factory.mktemp("suite"))
+def rows() -> Rows:
+    return run_suite()
 
 
 @pytest.mark.parametrize("rung", list(Rung), ids=lambda rung: f"rung{rung}")

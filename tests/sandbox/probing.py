@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-import localgpt
-from localgpt.sandbox.probes import catalogue
+from localgpt.sandbox.probes import users
 from localgpt.sandbox.probes.catalogue import Attempt
 
 ORDINARY = 1000
 BARE, RUNG_A, RUNG_B = "bare", "rung A", "rung B"
-_PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,52 +37,21 @@ class Rows:
         }
 
     def of(self, launcher: str, attempt: Attempt) -> Row:
-        """The row of one attempt; the test is skipped where its launcher is not to be had at all."""
-        if not any(name == launcher for name, _ in self._rows):
+        """The row of one attempt; the test is skipped where there is no rung A, or no namespace to go bare in."""
+        if launcher != RUNG_B and not any(name == launcher for name, _ in self._rows):
             pytest.skip(f"{launcher}: {self.why_not}")
         return self._rows[launcher, attempt.name]
 
 
-def run_suite(folder: Path, user: int | None = None) -> Rows:
+def run_suite(user: int | None = None) -> Rows:
     """Run every attempt bare and on both rungs, as `user` (for root) or as whoever runs the tests."""
-    program = copied(folder)
-    python = sys.executable if user is None else _python_of(user)
-    argv = [python, "-B", "-m", "localgpt.sandbox.probes", "--json", *([] if user is None else ["--user", str(user)])]
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(program / "src"),
-        "HOME": "/nonexistent",
-    }
-    done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, timeout=900, check=False)
+    with tempfile.TemporaryDirectory(prefix="localgpt-suite-") as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o755)
+        try:
+            argv, env = users.command(Path(folder), user)
+        except LookupError as error:
+            pytest.skip(str(error))
+        argv += ["--json"]
+        done = subprocess.run(argv, cwd="/", env=env, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode in {0, 1}, done.stderr
     return Rows(done.stdout, done.stderr.strip())
-
-
-def copied(folder: Path) -> Path:
-    """The sandbox alone, where every user can read it."""
-    package = Path(localgpt.__file__).parent
-    if not (target := folder / "program").exists():
-        for name in ("__init__.py", "errors.py"):
-            (target / "src/localgpt").mkdir(parents=True, exist_ok=True)
-            shutil.copy(package / name, target / "src/localgpt" / name)
-        shutil.copytree(package / "sandbox", target / "src/localgpt/sandbox", ignore=shutil.ignore_patterns("*.pyc"))
-        shutil.copytree(catalogue.DATA, target / "sandbox", ignore=shutil.ignore_patterns("*.pyc"))
-    for each in (folder, *folder.parents):
-        if str(each).startswith("/tmp/pytest-of-"):
-            each.chmod(0o755)
-    return target
-
-
-def _python_of(user: int) -> str:
-    """An interpreter that `user` may run, new enough."""
-    test = "import sys; sys.exit(sys.version_info < (3, 11))"
-    for python in _PYTHONS:
-        try:
-            done = subprocess.run(
-                [python, "-c", test], user=user, group=user, extra_groups=[], cwd="/", capture_output=True, check=False
-            )
-        except OSError:
-            continue
-        if done.returncode == 0:
-            return python
-    pytest.skip(f"no Python 3.11 or newer that user {user} may run")

@@ -16,7 +16,6 @@ HOLES: dict[tuple[str, Rung], str] = {
         [("memory_in_files", Rung.A), ("memory_in_files", Rung.B)],
         "without a cgroup memory is counted by process, and a memory file that is not mapped is of none",
     ),
-    ("zombies_without_end", Rung.B): "the watch counts living processes only",
 }
 
 

@@ -40,7 +40,7 @@ class Watch:
     def exceeded(self) -> str:
         """The name of the limit that the tree is beyond: "processes", "memory", "cpu", "written", or ""."""
         setup, own = self._setup, os.getpid()
-        pids = _namespace(own) if setup["namespaces"] else tree.descendants(own)
+        pids = _namespace(own) if setup["namespaces"] else tree.with_zombies(own)
         looked = [_look(pid) for pid in pids]
         threads, memory = sum(each[0] for each in looked), sum(each[1] for each in looked)
         ended = _ended()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from localgpt.errors import SandboxError
-from localgpt.sandbox.probes.catalogue import Attempt, Verdict
+from localgpt.sandbox.probes.catalogue import PROGRAMS, Attempt, Verdict
 from localgpt.sandbox.probes.launchers import Launcher, Ran
 from localgpt.sandbox.probes.world import FLOOD_BYTES, PYTHON, World, disturbed_names, restore
 
@@ -105,9 +105,9 @@ def _run_together(attempts: Sequence[Attempt], launcher: Launcher, world: World)
 
 def works(launcher: Launcher) -> str:
     """Run something harmless; return "" when it worked, else what was said: a launcher that runs nothing holds all."""
-    code = "open('made', 'w').write('x'); import os; os.unlink('made'); print('works')"
+    code = "import sys, os; sys.path.insert(0, sys.argv[1]); import _attempt; open('made', 'w'); os.unlink('made')"
     try:
-        ran = launcher.run([PYTHON, "-S", "-E", "-B", "-c", code], _TIMEOUT_S)
+        ran = launcher.run([PYTHON, "-S", "-E", "-B", "-c", f"{code}; print('works')", str(PROGRAMS)], _TIMEOUT_S)
     except SandboxError as error:
         return error.message
     said = ran.errors.decode("utf-8", "replace").strip().splitlines()
