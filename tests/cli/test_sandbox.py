@@ -100,7 +100,10 @@ def test_another_folder_is_read_only_when_named(home):
     other = home.cwd.parent / "other"
     other.mkdir()
     (other / "data").write_text("text")
-    assert home.run("sandbox", "run", "--", "cat", str(other / "data")).status != 0
+    denied = home.run("sandbox", "run", "--", "cat", str(other / "data"))
+    assert denied.status != 0
+    assert f"localgpt: denied: read {other}/data: " in denied.err
+    assert f"; --read {other}/data would allow it" in denied.err
     assert home.ok("sandbox", "run", "--read", str(other), "--", "cat", str(other / "data")).out == "text"
     assert home.run("sandbox", "run", "--read", "/does/not/exist", "--", "true").status == 2
 
@@ -236,6 +239,7 @@ def test_a_host_is_reached_when_it_is_named_and_only_then(home):
         url = f"http://127.0.0.1:{port}/"
         refused = home.run("sandbox", "run", "--allow-host", "example.com", "--json", "--", "curl", "-sS", url)
         assert [c["code"] for c in refused.json["connections"]] == ["net.private"]
+        assert refused.json["denied"][0]["grant"] == f"127.0.0.1:{port}"
         reached = home.run("sandbox", "run", "--allow-host", f"127.0.0.1:{port}", "--", "curl", "-sS", url)
         assert (reached.status, reached.out) == (0, "hello\n"), reached
         answering.join(5)

@@ -32,6 +32,7 @@ from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran, read_shell
 from localgpt.policy import Connect, Decision, Effect, Flow, ReadPath, Request, Run, Verdict, WritePath
 from localgpt.sandbox import Completed, Proof
+from localgpt.sandbox.denials import Denial, denials
 from localgpt.tools import ShellCall
 from localgpt.wire import ToolOutcome
 
@@ -69,6 +70,7 @@ class Outcome:
     completed: Completed
     decision: Decision
     proof: Proof
+    denied: tuple[Denial, ...] = ()
 
 
 def run_confined(state: State, wish: Wish, approver: Approver) -> Outcome:
@@ -94,7 +96,8 @@ def run_confined(state: State, wish: Wish, approver: Approver) -> Outcome:
         if (proof := opened.confinement.proof) is None:
             raise SandboxError(f"nothing is run: {opened.confinement.effects_off}", cure="localgpt sandbox status")
         decision = opened.decide(typed)
-        return Outcome(opened.run(typed), decision, proof)
+        completed, denied = opened.run(typed)
+        return Outcome(completed, decision, proof, denied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +137,19 @@ class _Opened:
             self.journal.answered(typed.call_id, Answer(Choice.ONCE, "typed"), self._exact_call(typed).digest())
         return decision
 
-    def run(self, typed: _Typed) -> Completed:
+    def run(self, typed: _Typed) -> tuple[Completed, tuple[Denial, ...]]:
         """Run to the end and log the outcome, whatever it is."""
         started = time.monotonic()
         try:
             with self.confinement.executor(typed.read, typed.write, typed.hosts, self._doorkeeper(typed)) as executor:
                 completed = executor.run(typed.prepared.argv, timeout_s=typed.prepared.timeout_s)
+                denied = denials(executor.plan, completed)
         except BaseException as error:
             ran = Ran(ToolOutcome.FAILED, None, time.monotonic() - started, "", type(error).__name__)
             self.journal.finished(typed.call_id, typed.prepared, ran)
             raise
         self.journal.finished(typed.call_id, typed.prepared, read_shell(completed))
-        return completed
+        return completed, denied
 
     def _doorkeeper(self, typed: _Typed) -> Doorkeeper:
         scope, call = self.confinement.scope, self._exact_call(typed)

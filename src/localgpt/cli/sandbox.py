@@ -151,6 +151,9 @@ def _as_object(outcome: Outcome) -> dict[str, object]:
         "verdict": outcome.decision.verdict.value,
         "code": outcome.decision.code,
         "rung": outcome.proof.rung.value,
+        "denied": [
+            {"want": d.want.value, "subject": d.subject, "why": d.why, "grant": d.grant or None} for d in outcome.denied
+        ],
         "connections": [
             {"host": c.host, "port": c.port, "code": c.code, "about": c.about, "sent": c.sent, "received": c.received}
             for c in done.connections
@@ -169,6 +172,9 @@ def _pass_through(outcome: Outcome, *, raw: bool) -> None:
         stream.flush()
     if done.timed_out:
         sys.stderr.write(f"localgpt: stopped at its time limit after {done.duration_s:.1f} s, with all it started\n")
+    for denial in () if raw else outcome.denied:
+        if denial.subject != "time":
+            sys.stderr.write(f"localgpt: denied: {safe(str(denial))}\n")
 
 
 def _report_object(report: HostReport) -> dict[str, object]:
