@@ -257,6 +257,24 @@ def _answer_once(server):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
 
 
+def test_what_a_command_asked_for_is_proposed_and_then_enough(home):
+    other = home.cwd.parent / "other"
+    other.mkdir()
+    (other / "data").write_text("text\n")
+    (home.path / ".ssh").mkdir(mode=0o700)
+    (home.path / ".ssh/id_rsa").write_text("PLANTED")
+    script = f"cat {other}/data 2>/dev/null; cat {home.path}/.ssh/id_rsa ~/.bashrc; curl -sS http://example.org/"
+    seen = home.run("sandbox", "run", "--learn", "--json", "--", "sh", "-c", script).json
+    assert seen["proposed"][:2] == ["--read", f"{other}/data"]
+    assert not [word for word in seen["proposed"] if ".ssh" in word or "PLANTED" in word]
+    if seen["rung"] == "A":
+        assert seen["proposed"][2:] == ["--allow-host", "example.org:80"]
+    again = home.run("sandbox", "run", *seen["proposed"][:2], "--", "cat", f"{other}/data")
+    assert again.out == "text\n"
+    told = home.run("sandbox", "run", "--learn", "--", "cat", f"{other}/data")
+    assert f"localgpt sandbox run --read {other}/data -- cat {other}/data" in told.err
+
+
 def test_places_that_are_no_project(home):
     for folder in (home.path, home.path.parent, "/"):
         home.cwd = folder

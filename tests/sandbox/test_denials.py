@@ -129,7 +129,7 @@ def test_whether_a_file_is_there_is_not_told(place, tmp_path):
 
 def test_devices_and_temporary_files_are_the_command_s_own(place):
     running, _ = place
-    for path in ("/dev/null", "/tmp/x", "/dev/shm/x"):
+    for path in ("/dev/null", "/tmp/x", "/dev/shm/x", "/tmp"):
         assert judge(running.plan, path, write=True) is None
     kernels = judge(running.plan, "/proc/1/environ", write=False)
     assert kernels is not None

@@ -74,6 +74,9 @@ class Want(StrEnum):
     LIMIT = "limit"
 
 
+_OPTIONS: Final = {Want.READ: "--read", Want.WRITE: "--write", Want.CONNECT: "--allow-host"}
+
+
 @dataclass(frozen=True, slots=True)
 class Denial:
     """One thing denied.
@@ -87,10 +90,14 @@ class Denial:
     why: str
     grant: str = ""
 
+    @property
+    def option(self) -> str:
+        """The option of ``sandbox run`` that takes the grant, "" when there is none."""
+        return _OPTIONS.get(self.want, "") if self.grant else ""
+
     def __str__(self) -> str:
-        """One line, as ``sandbox run`` takes the grant."""
-        options = {Want.READ: "--read", Want.WRITE: "--write", Want.CONNECT: "--allow-host"}
-        cure = f"; {options[self.want]} {self.grant} would allow it" if self.grant and self.want in options else ""
+        """One line."""
+        cure = f"; {self.option} {self.grant} would allow it" if self.option else ""
         return f"{self.want.value} {self.subject}: {self.why}{cure}"
 
 
@@ -111,8 +118,9 @@ def judge(plan: Plan, path: str, *, write: bool) -> Denial | None:
     if any(is_inside(path, root) for root in (*_OWN, *(() if write else plan.read_roots))):
         return None
     if any(is_inside(path, root) for root in _TEMPORARY):
-        own = Denial(want, path, "commands have temporary folders of their own", path)
-        return None if write or path in _TEMPORARY else own
+        parent = os.path.dirname(path)
+        own = Denial(want, path, "commands have temporary folders of their own", parent if write else path)
+        return None if path in _TEMPORARY or (write and parent in _TEMPORARY) else own
     if any(is_inside(path, kernel) for kernel in _KERNELS):
         return Denial(want, path, "the kernel's own, which no command may open")
     why = "may only be read" if write and any(is_inside(path, root) for root in plan.read_roots) else "not in the plan"
