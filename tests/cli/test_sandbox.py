@@ -100,7 +100,10 @@ def test_another_folder_is_read_only_when_named(home):
     other = home.cwd.parent / "other"
     other.mkdir()
     (other / "data").write_text("text")
-    assert home.run("sandbox", "run", "--", "cat", str(other / "data")).status != 0
+    denied = home.run("sandbox", "run", "--", "cat", str(other / "data"))
+    assert denied.status != 0
+    assert f"localgpt: denied: read {other}/data: " in denied.err
+    assert f"; --read {other}/data would allow it" in denied.err
     assert home.ok("sandbox", "run", "--read", str(other), "--", "cat", str(other / "data")).out == "text"
     assert home.run("sandbox", "run", "--read", "/does/not/exist", "--", "true").status == 2
 
@@ -236,6 +239,7 @@ def test_a_host_is_reached_when_it_is_named_and_only_then(home):
         url = f"http://127.0.0.1:{port}/"
         refused = home.run("sandbox", "run", "--allow-host", "example.com", "--json", "--", "curl", "-sS", url)
         assert [c["code"] for c in refused.json["connections"]] == ["net.private"]
+        assert refused.json["denied"][0]["grant"] == f"127.0.0.1:{port}"
         reached = home.run("sandbox", "run", "--allow-host", f"127.0.0.1:{port}", "--", "curl", "-sS", url)
         assert (reached.status, reached.out) == (0, "hello\n"), reached
         answering.join(5)
@@ -251,6 +255,24 @@ def _answer_once(server):
     with connection:
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
+
+
+def test_what_a_command_asked_for_is_proposed_and_then_enough(home):
+    other = home.cwd.parent / "other"
+    other.mkdir()
+    (other / "data").write_text("text\n")
+    (home.path / ".ssh").mkdir(mode=0o700)
+    (home.path / ".ssh/id_rsa").write_text("PLANTED")
+    script = f"cat {other}/data 2>/dev/null; cat {home.path}/.ssh/id_rsa ~/.bashrc; curl -sS http://example.org/"
+    seen = home.run("sandbox", "run", "--learn", "--json", "--", "sh", "-c", script).json
+    assert seen["proposed"][:2] == ["--read", f"{other}/data"]
+    assert not [word for word in seen["proposed"] if ".ssh" in word or "PLANTED" in word]
+    if seen["rung"] == "A":
+        assert seen["proposed"][2:] == ["--allow-host", "example.org:80"]
+    again = home.run("sandbox", "run", *seen["proposed"][:2], "--", "cat", f"{other}/data")
+    assert again.out == "text\n"
+    told = home.run("sandbox", "run", "--learn", "--", "cat", f"{other}/data")
+    assert f"localgpt sandbox run --read {other}/data -- cat {other}/data" in told.err
 
 
 def test_places_that_are_no_project(home):

@@ -96,8 +96,10 @@ def test_without_a_yes_nothing_runs(desk, server):
 
 
 def test_a_command_without_hosts_has_no_network_and_asks_for_none(desk, server):
-    assert desk.call("shell", command=f"curl -sS -m 3 http://{server}/").outcome is ToolOutcome.FAILED
+    result = desk.call("shell", command=f"curl -sS -m 3 http://{server}/")
+    assert result.outcome is ToolOutcome.FAILED
     assert desk.user.asked == []
+    assert f'denied: connect {server}: this command has no network; name it in "hosts"' in result.text
 
 
 def test_another_host_is_a_question_while_the_command_runs(desk, server):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from localgpt.audit import AuditLog
@@ -31,7 +31,9 @@ from localgpt.monitor.project import Project, Trust, TrustStore, check_project
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran, read_shell
 from localgpt.policy import Connect, Decision, Effect, Flow, ReadPath, Request, Run, Verdict, WritePath
-from localgpt.sandbox import Completed, Proof
+from localgpt.sandbox import Completed, Plan, Proof
+from localgpt.sandbox.denials import Denial, Want, denials
+from localgpt.sandbox.learn import Touch, proposals
 from localgpt.tools import ShellCall
 from localgpt.wire import ToolOutcome
 
@@ -60,6 +62,7 @@ class Wish:
     write: tuple[Path, ...] = ()
     hosts: tuple[str, ...] = ()
     timeout_s: float | None = None
+    learn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Outcome:
     completed: Completed
     decision: Decision
     proof: Proof
+    denied: tuple[Denial, ...] = ()
+    proposed: tuple[Denial, ...] = ()
 
 
 def run_confined(state: State, wish: Wish, approver: Approver) -> Outcome:
@@ -88,13 +93,14 @@ def run_confined(state: State, wish: Wish, approver: Approver) -> Outcome:
     )
     call = ShellCall(shlex.join(wish.argv))
     prepared = Prepared("shell", call, wish.argv, wish.argv, b"", effects, "", wish.timeout_s)
-    typed = _Typed(f"typed-{time.monotonic_ns()}", prepared, read, write)
+    typed = _Typed(f"typed-{time.monotonic_ns()}", prepared, read, write, wish.learn)
     project = Project(folder, _writable(state, folder, wish.writable))
     with _opened(state, project, wish.profile, approver) as opened:
         if (proof := opened.confinement.proof) is None:
             raise SandboxError(f"nothing is run: {opened.confinement.effects_off}", cure="localgpt sandbox status")
         decision = opened.decide(typed)
-        return Outcome(opened.run(typed), decision, proof)
+        completed, denied, touched = opened.run(typed)
+        return Outcome(completed, decision, proof, denied, opened.propose(typed, denied, touched))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,7 @@ class _Typed:
     prepared: Prepared
     read: tuple[str, ...]
     write: tuple[str, ...]
+    learn: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -119,6 +126,7 @@ class _Opened:
     guard: PolicyGuard
     confinement: Confinement
     approvals: Approvals
+    plans: list[Plan] = field(default_factory=list)
 
     def decide(self, typed: _Typed) -> Decision:
         """Decide and log; durable when this returns. Raises `CommandDenied`."""
@@ -134,18 +142,38 @@ class _Opened:
             self.journal.answered(typed.call_id, Answer(Choice.ONCE, "typed"), self._exact_call(typed).digest())
         return decision
 
-    def run(self, typed: _Typed) -> Completed:
+    def run(self, typed: _Typed) -> tuple[Completed, tuple[Denial, ...], tuple[Touch, ...]]:
         """Run to the end and log the outcome, whatever it is."""
         started = time.monotonic()
         try:
-            with self.confinement.executor(typed.read, typed.write, typed.hosts, self._doorkeeper(typed)) as executor:
+            with self.confinement.executor(
+                typed.read, typed.write, typed.hosts, self._doorkeeper(typed), learn=typed.learn
+            ) as executor:
                 completed = executor.run(typed.prepared.argv, timeout_s=typed.prepared.timeout_s)
+                denied, touched = denials(executor.plan, completed), executor.touched
+                self.plans.append(executor.plan)
         except BaseException as error:
             ran = Ran(ToolOutcome.FAILED, None, time.monotonic() - started, "", type(error).__name__)
             self.journal.finished(typed.call_id, typed.prepared, ran)
             raise
         self.journal.finished(typed.call_id, typed.prepared, read_shell(completed))
-        return completed
+        return completed, denied, touched
+
+    def propose(self, typed: _Typed, denied: Iterable[Denial], touched: Iterable[Touch]) -> tuple[Denial, ...]:
+        """What the command asked for and may be granted: no secret, nothing of the runtime's, not the home."""
+        if not typed.learn:
+            return ()
+        paths = proposals(self.plans[-1], touched, self.confinement.scope.home)
+        hosts = [each for each in denied if each.want is Want.CONNECT and each.grant]
+        return (*(each for each in paths if self._may_grant(each)), *hosts)
+
+    def _may_grant(self, denial: Denial) -> bool:
+        read, write = ((denial.grant,), ()) if denial.want is Want.READ else ((), (denial.grant,))
+        try:
+            self.confinement.plan_digest(read, write)
+        except SandboxError:
+            return False
+        return True
 
     def _doorkeeper(self, typed: _Typed) -> Doorkeeper:
         scope, call = self.confinement.scope, self._exact_call(typed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -97,6 +98,7 @@ def run(
         typer.Option("--allow-host", help="HOST or HOST:PORT it may reach."),
     ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=0.001, help="Seconds.")] = None,
+    learn: Annotated[bool, typer.Option("--learn", help="Watch, and propose what to grant.")] = False,
     json: _Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass output through byte for byte.")] = False,
 ) -> int:
@@ -116,6 +118,7 @@ def run(
         write=tuple(write or ()),
         hosts=tuple(allow_host or ()),
         timeout_s=timeout,
+        learn=learn,
     )
     outcome = run_confined(state_of(ctx), wish, _approver(wish))
     if json:
@@ -129,7 +132,7 @@ def _approver(wish: Wish) -> Approver:
     """Whoever can be asked about further hosts of a command that has some: a person at the terminal, or nobody."""
     from localgpt.cli.terminal.approval import DenyingApprover
 
-    if not wish.hosts or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (wish.hosts or wish.learn) or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return DenyingApprover()
     from localgpt.cli.ask import open_front
 
@@ -153,12 +156,21 @@ def _as_object(outcome: Outcome) -> dict[str, object]:
         "verdict": outcome.decision.verdict.value,
         "code": outcome.decision.code,
         "rung": outcome.proof.rung.value,
+        "denied": [
+            {"want": d.want.value, "subject": d.subject, "why": d.why, "grant": d.grant or None} for d in outcome.denied
+        ],
+        "proposed": _options(outcome),
         "connections": [
             {"host": c.host, "port": c.port, "code": c.code, "about": c.about, "sent": c.sent, "received": c.received}
             for c in done.connections
         ],
         "left": asdict(done.left),
     }
+
+
+def _options(outcome: Outcome) -> list[str]:
+    """What to add to the command line, one word after the other."""
+    return [word for each in outcome.proposed for word in (each.option, each.grant)]
 
 
 def _pass_through(outcome: Outcome, *, raw: bool) -> None:
@@ -176,6 +188,12 @@ def _pass_through(outcome: Outcome, *, raw: bool) -> None:
         sys.stderr.write(f"localgpt: {safe(said)}\n")
     if done.timed_out:
         sys.stderr.write(f"localgpt: stopped at its time limit after {done.duration_s:.1f} s, with all it started\n")
+    for denial in () if raw else outcome.denied:
+        if denial.subject != "time":
+            sys.stderr.write(f"localgpt: denied: {safe(str(denial))}\n")
+    if outcome.proposed:
+        words = shlex.join(["localgpt", "sandbox", "run", *_options(outcome), "--", *done.argv])
+        sys.stderr.write(f"localgpt: learned: what it asked for is granted by\n  {safe(words)}\n")
 
 
 def _report_object(report: HostReport) -> dict[str, object]:

@@ -165,6 +165,7 @@ class Confinement:
         gatekeeper: Gatekeeper | None = None,
         *,
         file: str = "",
+        learn: bool = False,
     ) -> Iterator[Executor]:
         """The session's executor, or for an approved call beyond its plan one of that call's own.
 
@@ -174,6 +175,7 @@ class Confinement:
             hosts: what it may connect to.
             gatekeeper: decides about each connection of a call with `hosts`.
             file: one file to change, made by `placing` for a place that was checked.
+            learn: remember what its commands ask for, and ask the gatekeeper about every host.
 
         Raises:
             EffectsOff: confinement is not proven.
@@ -185,13 +187,15 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not read and not write and not hosts and not file:
+        if not (read or write or hosts or file or learn):
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
         plan = self._make_plan(read, write, hosts, file)
-        own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper)
+        if learn and proven is Rung.A:
+            plan = replace(plan, asks_hosts=True)
+        own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper, learn=learn)
         with own, self._as_running(own) as executor:
             yield executor
 

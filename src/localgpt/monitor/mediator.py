@@ -41,6 +41,7 @@ from localgpt.monitor.requests import Prepared, prepare, prepare_shell
 from localgpt.monitor.results import Ran, about, read_reply, read_shell
 from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
 from localgpt.sandbox import Completed
+from localgpt.sandbox.denials import denials
 from localgpt.tools import (
     DECLARATIONS,
     EditFileCall,
@@ -344,8 +345,7 @@ class Mediator:
 
     def _execute(self, call_id: str, prepared: Prepared) -> Ran:
         try:
-            completed = self._run(call_id, prepared)
-            ran = read_shell(completed) if isinstance(prepared.call, ShellCall) else read_reply(completed)
+            ran = self._run(call_id, prepared)
         except (SandboxError, EffectsOff) as error:
             ran = _failed(error)
         except KeyboardInterrupt:
@@ -355,14 +355,17 @@ class Mediator:
             ran = _failed(error)
         return ran
 
-    def _run(self, call_id: str, prepared: Prepared) -> Completed:
+    def _run(self, call_id: str, prepared: Prepared) -> Ran:
         read, place = self._beyond(prepared)
         if place:
-            return self._run_in_place(prepared, read, place)
+            return read_reply(self._run_in_place(prepared, read, place))
         hosts = hosts_of(prepared.effects)
         door = self._doorkeeper(call_id, prepared) if hosts else None
         with self._confinement.executor(read, (), hosts, door) as executor:
-            return executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
+            completed = executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
+        if not isinstance(prepared.call, ShellCall):
+            return read_reply(completed)
+        return read_shell(completed, denials(executor.plan, completed))
 
     def _run_in_place(self, prepared: Prepared, read: tuple[str, ...], place: str) -> Completed:
         """Write one file beyond the plan: the worker writes beside it, and what it has done is moved into place."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from localgpt.sandbox import Completed
 from localgpt.sandbox.aftermath import NOTHING, SUFFIX, Left
+from localgpt.sandbox.denials import Denial, Want
 from localgpt.tools import worker_reply
 from localgpt.wire import ToolOutcome
 
@@ -35,11 +37,12 @@ class Ran:
     left: Left = NOTHING
 
 
-def read_shell(completed: Completed) -> Ran:
-    """A command's output, standard error after standard output, and how it ended in words."""
+def read_shell(completed: Completed, denied: Iterable[Denial] = ()) -> Ran:
+    """A command's output, standard error after standard output, what it was denied, and how it ended in words."""
     stdout = _decode(completed.stdout, completed.stdout_total, "output")
     stderr = _decode(completed.stderr, completed.stderr_total, "standard error")
     text = stdout + (f"\n[standard error]\n{stderr}" if stderr else "")
+    text += "".join(f"\n[sandbox] denied: {_denied(each)}" for each in denied)
     done = completed.exit_status == 0 and not completed.timed_out and completed.signal is None
     return Ran(
         ToolOutcome.DONE if done else ToolOutcome.FAILED,
@@ -92,6 +95,19 @@ def about(left: Left) -> str:
 def _some(paths: tuple[str, ...]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(paths[:_NAMED]) + more
+
+
+_ASKS: Final = {
+    Want.READ: "read_file asks the user for it",
+    Want.WRITE: "write_file asks the user for it",
+    Want.CONNECT: 'name it in "hosts", and the user is asked',
+}
+
+
+def _denied(denial: Denial) -> str:
+    """One line for the model: what was denied, and which call would ask for it."""
+    cure = f"; {_ASKS[denial.want]}" if denial.grant and denial.want in _ASKS else ""
+    return f"{denial.want.value} {denial.subject}: {denial.why}{cure}"
 
 
 def _decode(data: bytes, total: int, what: str) -> str:

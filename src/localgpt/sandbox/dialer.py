@@ -1,12 +1,12 @@
 """The dialer: resolves a name once and connects to exactly an address that it has checked.
 
-Run as ``python -I -S -E dialer.py FD``. It has the network and nothing else: no files but those that name resolution
+Started by `egress`. It has the network and nothing else: no files but those that name resolution
 needs, no programs, no byte of what commands send or get. It connects only where the runtime tells it to, and hands the
 connection over.
 """
 
 # Pathlib would double what this process loads.
-# ruff: noqa: PTH100, PTH110, PTH120
+# ruff: noqa: PTH110
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ import socket
 import sys
 import threading
 from typing import Final
-
-if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from localgpt.sandbox import frames, hosts
 from localgpt.sandbox.faults import ProxyFailed
@@ -167,19 +164,15 @@ def is_refused(attempt: object) -> bool:
     return False
 
 
-def main(descriptor: int) -> None:
-    """Confine this process, test that, serve."""
-    control = socket.socket(fileno=descriptor)
+def run() -> None:
+    """The program: confine this process, test that, serve. Its argument is the number of its socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    confine_self(SelfPlan(read=tuple(path for path in _NAMES if os.path.exists(path)), sockets=SOCKETS))
+    confine_self(
+        SelfPlan(read=tuple(path for path in _NAMES if os.path.exists(path)), sockets=frozenset({Sockets.INET_CLIENT}))
+    )
     frames.send(control, Frame(Kind.READY, text=_leak()))
     try:
         Dialer(control).serve()
     except ProxyFailed:
         os._exit(0)
-
-
-SOCKETS: Final = frozenset({Sockets.INET_CLIENT})
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -22,10 +22,14 @@ from localgpt.sandbox.faults import NotConfined, ProxyFailed
 from localgpt.sandbox.frames import Frame, Kind
 from localgpt.sandbox.proof import Mechanism
 
-_FOLDER: Final = Path(__file__).resolve().parent
+# Not run as scripts, which would be compiled anew each time. Last on the path: nothing in the program's directory can
+# shadow the standard library.
+_PROGRAM: Final = "import sys; sys.path.append(sys.argv.pop(1)); from localgpt.sandbox.{} import run; run()"
+_PACKAGES: Final = str(Path(__file__).resolve().parents[2])
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 5.0
 _AT_ONCE: Final = 256  #: connections that wait for an answer
+_LAST_WORDS: Final = 4096  #: messages of the front before it says that all has ended
 MOST_CONNECTIONS: Final = 4096  #: of one command; each is an entry of somebody's log
 _CODES: Final = frozenset({
     "net.metadata", "net.private", "net.own", "net.unresolved", "net.unreachable", "net.sni", "net.not-tls",
@@ -84,17 +88,26 @@ class ListedOnly:
 class Egress:
     """Front and dialer of one zygote. Not shared between threads."""
 
-    def __init__(self, patterns: tuple[str, ...], gatekeeper: Gatekeeper) -> None:
+    def __init__(
+        self,
+        patterns: tuple[str, ...],
+        gatekeeper: Gatekeeper,
+        *,
+        front: Peer | None = None,
+        dialer: Peer | None = None,
+    ) -> None:
         """Start both processes; `ready` waits for them.
 
         Args:
             patterns: the plan's hosts.
             gatekeeper: decides about each connection.
+            front: another front, for tests of one that was taken over.
+            dialer: likewise.
         """
         self._patterns = patterns
         self._gatekeeper = gatekeeper
-        self._front = _Peer("proxy.py")
-        self._dialer = _Peer("dialer.py")
+        self._front = front or Peer("proxy")
+        self._dialer = dialer or Peer("dialer")
         self._run = 0
         self._total = 0
         self._open: dict[int, Connection] = {}
@@ -139,12 +152,14 @@ class Egress:
             ProxyFailed: the front did not do so; the caller closes everything.
         """
         self._front.send(Frame(Kind.RESET, number=self._run + 1))
-        while True:
+        for _ in range(_LAST_WORDS):
             frame, _ = self._front.receive()
             if frame.kind is Kind.RESET and frame.number == self._run + 1:
                 break
             if frame.kind is Kind.CLOSED:
                 self._closed(frame)
+        else:
+            raise ProxyFailed("the proxy of commands does not come to an end", cure="run the command again")
         for number in list(self._open):  # asked for, and never opened
             self._tell(replace(self._open.pop(number), code="net.unreachable"))
         seen, self._seen = tuple(self._seen), []
@@ -177,7 +192,8 @@ class Egress:
         wanted = Connection(host, frame.port, "")
         if code := self._refusal(host, frame.port):
             self._front.send(Frame(Kind.REFUSED, frame.run, frame.number, frame.port, code))
-            self._tell(replace(wanted, code=code))
+            if self._total <= MOST_CONNECTIONS:
+                self._tell(replace(wanted, code=code))
             return
         code = "listed" if hosts.is_listed(host, frame.port, self._patterns) else "granted"
         self._open[frame.number] = replace(wanted, code=code)
@@ -244,15 +260,15 @@ def _known(code: str) -> str:
     return code if code in _CODES else "net.unreachable"
 
 
-class _Peer:
+class Peer:
     """One of the two processes, and our end of its socket."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, name: str) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(_START_DEADLINE_S)
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and program
-                [sys.executable, "-I", "-S", "-E", "-B", str(_FOLDER / program), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", "-E", "-c", _PROGRAM.format(name), _PACKAGES, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -31,6 +31,7 @@ from localgpt.sandbox.faults import (
 )
 from localgpt.sandbox.grants import landlock_grants
 from localgpt.sandbox.holds import MARK_NS
+from localgpt.sandbox.learn import WATCHED, Learner, Touch
 from localgpt.sandbox.link import Canaries, Link
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.plan import Plan, check_runtime
@@ -64,6 +65,7 @@ class Executor:
         min_rung: Rung = Rung.B,
         max_abi: int = 99,
         gatekeeper: Gatekeeper | None = None,
+        learn: bool = False,
     ) -> None:
         """Prepare; nothing starts yet.
 
@@ -73,6 +75,7 @@ class Executor:
             min_rung: serve on nothing weaker. A zygote that is replaced never comes back on a lower rung.
             max_abi: use no more of Landlock than this ABI (for tests of older kernels).
             gatekeeper: decides about connections, for a plan with hosts; without one, what the plan lists is allowed.
+            learn: remember which paths commands ask for; see `touched`.
         """
         self.plan = plan
         self._max_rung = max_rung
@@ -90,6 +93,8 @@ class Executor:
         self._roots: HeldRoots | None = None
         self._gatekeeper = gatekeeper or ListedOnly()
         self._egress: Egress | None = None
+        self._watches = learn
+        self._learner: Learner | None = None
 
     def __enter__(self) -> Executor:
         check_runtime(self.plan)
@@ -114,6 +119,11 @@ class Executor:
     def temporary(self) -> str:
         """The command's own TMPDIR, as commands see it; gone with the executor."""
         return "/tmp" if self._private is None else self._private.path  # noqa: S108 -- a private mount
+
+    @property
+    def touched(self) -> tuple[Touch, ...]:
+        """What commands asked for since the zygote started, of an executor that learns."""
+        return () if self._learner is None else self._learner.touched
 
     @property
     def looks_everywhere(self) -> bool:
@@ -181,7 +191,7 @@ class Executor:
             )
             self._protection.before_command()
             try:
-                done = run_command(link, command, wake, self._egress)
+                done = run_command(link, command, wake, self._egress, self._learner)
             except CommandInvalid:
                 raise
             except BaseException:
@@ -268,6 +278,7 @@ class Executor:
                 if self.plan.networked:
                     self._egress = Egress(self.plan.hosts, self._gatekeeper)
                 setup = _setup(self.plan, rung, abi, canaries, self.temporary) | _protected(self._protection)
+                setup["watch"] = seccomp.assemble_watch(ARCH, WATCHED) if self._watches else b""
                 env = {os.fsencode(name): os.fsencode(value) for name, value in self._environment()}
                 self._cgroup, said = delegated(self.plan.limits.memory_bytes, self.plan.limits.processes)
                 more = {"identities": self._roots.identities(), "env": env}
@@ -275,7 +286,9 @@ class Executor:
                 self._protection.begin()  # while the zygote confines itself
                 mechanisms = self._link.ready()
                 if self._egress is not None:
-                    mechanisms += self._egress.ready(self._link.take_listener())
+                    mechanisms += self._egress.ready(self._link.take_descriptor())
+                if self._watches:
+                    self._learner = Learner(self._link.take_descriptor())
                 mechanisms = with_cgroup(mechanisms, self._cgroup, self._link.warden_pid, said)
                 heard = canaries.heard()
             unwinding.pop_all()
@@ -299,6 +312,9 @@ class Executor:
         if self._egress is not None:
             self._egress.close()
             self._egress = None
+        if self._learner is not None:
+            self._learner.close()
+            self._learner = None
         if self._private is not None:
             self._private.close()
             self._private = None

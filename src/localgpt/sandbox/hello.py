@@ -11,7 +11,7 @@ _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _HOST_NAME: Final = 0
-LONGEST: Final = 1 << 16
+LONGEST: Final = 1 << 14
 
 
 class NoHello(ValueError):  # noqa: N818 -- named after the condition

@@ -26,6 +26,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWIPC = 0x0800_0000
@@ -90,6 +91,17 @@ def load_filter(program: bytes, *, all_threads: bool = False) -> None:
     refused = call("seccomp", SECCOMP_SET_MODE_FILTER, flags, header)
     if refused:
         raise OSError(1, f"seccomp: thread {refused} could not be synchronised")
+
+
+def load_watch(program: bytes) -> int:
+    """Install a second filter, whose calls are told to whoever reads the descriptor that this returns.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    return call("seccomp", SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, header)
 
 
 def drop_capabilities() -> None:

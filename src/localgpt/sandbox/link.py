@@ -93,15 +93,15 @@ class Link:
     def fileno(self) -> int:
         return self._control.fileno()
 
-    def take_listener(self) -> int:
-        """The descriptor that came with the zygote's first frame; the caller closes it.
+    def take_descriptor(self) -> int:
+        """The next of the descriptors that came with the zygote's first frame; the caller closes it.
 
         Raises:
-            NotConfined: there was none.
+            NotConfined: there is none.
         """
         if not self._handed_over:
-            raise NotConfined("the zygote has no listener", cure="run `localgpt sandbox test`")
-        return self._handed_over.pop()
+            raise NotConfined("the zygote handed nothing over", cure="run `localgpt sandbox test`")
+        return self._handed_over.pop(0)
 
     def ready(self) -> tuple[Mechanism, ...]:
         """Wait until the zygote is confined and return what its self-test saw.
@@ -202,7 +202,7 @@ class Link:
         with self._patient():
             while len(data) < size:
                 try:
-                    part, fds, _, _ = socket.recv_fds(self._control, size - len(data), 1, _MSG_CMSG_CLOEXEC)
+                    part, fds, _, _ = socket.recv_fds(self._control, size - len(data), 2, _MSG_CMSG_CLOEXEC)
                     self._handed_over += fds
                 except (ConnectionResetError, TimeoutError):
                     part = b""

@@ -1,15 +1,12 @@
 """The front of the proxy: reads what commands send to it, and has no network, no files and no say.
 
-Run as ``python -I -S -E proxy.py FD``. It gets a listener inside the network namespace of the commands, understands
+Started by `egress`. It gets a listener inside the network namespace of the commands, understands
 CONNECT, plain HTTP and SOCKS5 on it, and asks the runtime for each connection by host and port. What it gets back is a
 connected socket or a refusal. It can open none itself, so whoever takes it over can only ask.
 
 A tunnel to port 443 has to be TLS, and TLS on any port has to ask for the host that was allowed (SNI); HTTP has to name
 it too, in every request. So an allowed name is no way to its neighbour on the same address.
 """
-
-# Pathlib would double what this process loads.
-# ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
 
@@ -22,9 +19,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
-
-if __name__ == "__main__":  # last on the path: nothing in the program's directory can shadow the standard library
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from localgpt.sandbox import frames, hello, hosts, http1, socks5
 from localgpt.sandbox.dialer import is_refused
@@ -331,9 +325,9 @@ def _leak() -> str:
     return " ".join(name for name, attempt in attempts.items() if not is_refused(attempt))
 
 
-def main(descriptor: int) -> None:
-    """Confine this process, test that, serve."""
-    control = socket.socket(fileno=descriptor)
+def run() -> None:
+    """The program: confine this process, test that, serve. Its argument is the number of its socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     confine_self(SelfPlan(sockets=frozenset({Sockets.ACCEPTED})))
     try:
@@ -341,7 +335,3 @@ def main(descriptor: int) -> None:
         Front(control).serve()
     except ProxyFailed:
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

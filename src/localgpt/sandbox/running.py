@@ -9,7 +9,7 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from localgpt.sandbox import messages
 from localgpt.sandbox.aftermath import NOTHING, Left
@@ -94,15 +94,19 @@ class Wake:
         os.close(self._fd)
 
 
-def run_command(link: Link, command: Command, wake: Wake, egress: Egress | None = None) -> Completed:
+def run_command(
+    link: Link, command: Command, wake: Wake, egress: Egress | None = None, watcher: Watcher | None = None
+) -> Completed:
     """Run `command` in the zygote behind `link`; `wake` ends it early, `egress` decides about its connections.
+
+    `watcher` has more to poll while it runs.
 
     Raises:
         CommandInvalid: it did not start.
         ZygoteDied: it may or may not have run; the caller closes the link.
     """
     started = time.monotonic()
-    running = _Running(link, command, egress)
+    running = _Running(link, command, egress, watcher)
     try:
         running.request()
         running.drive(started + command.timeout_s, wake)
@@ -111,12 +115,21 @@ def run_command(link: Link, command: Command, wake: Wake, egress: Egress | None 
     return running.completed(time.monotonic() - started)
 
 
+class Watcher(Protocol):
+    """Whoever has something to poll while a command runs."""
+
+    def handlers(self) -> dict[int, Callable[[], bool]]:
+        """Descriptors to poll for reading, and what to call then; False means not to poll it again."""
+        ...
+
+
 class _Running:
     """The command's pipes and what has happened so far."""
 
-    def __init__(self, link: Link, command: Command, egress: Egress | None) -> None:
+    def __init__(self, link: Link, command: Command, egress: Egress | None, watcher: Watcher | None) -> None:
         self._link = link
         self._egress = egress
+        self._watcher = watcher
         self._connections: tuple[Connection, ...] = ()
         self._command = command
         self._reply: Reply | None = None
@@ -181,6 +194,7 @@ class _Running:
             self._err.fileno(): self._err.read,
             wake.fileno(): self._cancelled,
             **({} if self._egress is None else self._egress.handlers()),
+            **({} if self._watcher is None else self._watcher.handlers()),
         }
         for fd in handlers:
             poll.register(fd, select.POLLIN)

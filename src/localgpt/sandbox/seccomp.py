@@ -30,6 +30,7 @@ _RET_K: Final = 0x06
 _KILL_PROCESS: Final = 0x8000_0000
 _ALLOW: Final = 0x7FFF_0000
 _ERRNO: Final = 0x0005_0000
+_NOTIFY: Final = 0x7FC0_0000
 _AUDIT_ARCH: Final = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT: Final = 0x4000_0000
 _SIZE: Final = 8
@@ -91,6 +92,21 @@ def assemble(arch: str, rules: tuple[Rule, ...]) -> Program:
             code.call(number, of_call)
     code.emit(_RET_K, _ALLOW)
     return Program(bytes(code.words), tuple(code.slots))
+
+
+def assemble_watch(arch: str, calls: tuple[str, ...]) -> bytes:
+    """Assemble a filter that tells a listener of `calls` and allows everything: a second one, beside `assemble`'s."""
+    code = _Code()
+    code.emit(_LD_W_ABS, 4)
+    code.emit(_JEQ_K, _AUDIT_ARCH[arch], yes=1)
+    code.emit(_RET_K, _ALLOW)  # killed by the first filter
+    code.emit(_LD_W_ABS, 0)
+    for number in (TABLES[arch][name] for name in calls):
+        if number is not None:
+            code.emit(_JEQ_K, number, no=1)
+            code.emit(_RET_K, _NOTIFY)
+    code.emit(_RET_K, _ALLOW)
+    return bytes(code.words)
 
 
 def _by_call(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:

@@ -84,7 +84,10 @@ def main(control_fd: int, lifeline_fd: int) -> None:
     except OSError as error:
         _reply(control, BROKEN, error.errno or 0, str(error))
         return
-    _reply(control, READY, os.getpid(), report, setup.pop("listener", None))
+    handed_over = [setup.pop("listener").detach()] if setup["networked"] else []
+    if setup["watch"]:  # from here on every path that is asked for is told to the runtime
+        handed_over.append(kernel.load_watch(setup["watch"]))
+    _reply(control, READY, os.getpid(), report, handed_over)
     _serve(control, setup)
 
 
@@ -403,17 +406,16 @@ def _read(control: _socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _reply(
-    control: _socket.socket, kind: bytes, number: int, text: str, handed_over: _socket.socket | None = None
-) -> None:
-    """Send one frame; a socket that is handed over is closed here."""
+def _reply(control: _socket.socket, kind: bytes, number: int, text: str, handed_over: list[int] | None = None) -> None:
+    """Send one frame; descriptors that are handed over are closed here."""
     body = text.encode("utf-8", "surrogateescape")
     frame = REPLY.pack(kind, number, len(body)) + body
     try:
-        if handed_over is not None:
-            rights = struct.pack("=i", handed_over.fileno())
+        if handed_over:
+            rights = struct.pack(f"={len(handed_over)}i", *handed_over)
             frame = frame[control.sendmsg([frame], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]) :]
-            handed_over.close()
+            for fd in handed_over:
+                os.close(fd)
         control.sendall(frame)
     except OSError:
         os._exit(0)
