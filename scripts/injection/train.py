@@ -37,6 +37,9 @@ WINDOWS = (64,)
 RATE, DECAY, EPOCHS, MARGIN = 0.05, 1e-6, (3, 4), 0.5
 TARGET = Path(__file__).resolve().parents[2] / "src/localgpt/injection/data/classifier.bin"
 MAX_CHARS = 5000
+#: Benign sources that are many origins under one name, or the only one of their kind: split by document.
+MIXED = ("synthetic", "own-summaries", "own-about", "set-02", "set-03", "set-06", "set-07", "set-39")
+PLANTED = 5000
 #: Sources that belong together: wordings of one origin would otherwise be on both sides of the split.
 FOLDS: dict[str, list[str]] = {
     "set-34": ["set-34"], "set-37": ["set-37"], "set-10+33": ["set-10", "set-33"], "set-01+04+35": ["set-01", "set-04", "set-35"],
@@ -77,7 +80,30 @@ def read(paths: list[Path]) -> list[dict[str, Any]]:
             rows.append(row)
     for path in paths[2:]:
         rows += [json.loads(line) for line in path.open(encoding="utf-8")]
-    return rows
+    return rows + planted(rows, chance)
+
+
+def planted(rows: list[dict[str, Any]], chance: random.Random) -> list[dict[str, Any]]:
+    """Short attacks put into benign documents; each keeps the source of its attack, so that it leaves with it."""
+    short = [row for row in rows if row["label"] and len(row["text"]) < 500 and row["kind"] in {"direct", "indirect"}]
+    around = [
+        row for row in rows if not row["label"] and len(row["text"]) > 150 and row["kind"] not in {"about", "secdoc"}
+    ]
+    out = []
+    for attack in chance.sample(short, min(PLANTED, len(short))):
+        text = chance.choice(around)["text"][:2000]
+        at = chance.choice(
+            [
+                0,
+                len(text),
+                text.find("\n", chance.randrange(len(text))),
+                text.find(". ", chance.randrange(len(text))) + 1,
+            ]
+        )
+        gap = chance.choice([" ", "\n", "\n\n", '", "'])
+        at = max(0, at)
+        out.append({**attack, "text": f"{text[:at]}{gap}{attack['text']}{gap}{text[at:]}"})
+    return out
 
 
 def corpus(rows: list[dict[str, Any]]) -> Corpus:
@@ -160,22 +186,24 @@ def fit(data: Corpus, used: Any) -> tuple[Any, float]:
 
 
 def benign_folds(data: Corpus) -> Any:
-    """Four folds of the benign sources; what is one source made of many origins is split by document."""
+    """Four folds of the benign sources; those of `MIXED` are split by document."""
     chance = np.random.default_rng(SEED)
     names = sorted({s for s, label in zip(data.source, data.label, strict=True) if not label})
     fold = {name: i % 4 for i, name in enumerate(chance.permutation(names))}
     folds = np.array([fold.get(s, -1) for s in data.source])
-    mixed = np.array([s.startswith(("synthetic", "own-summaries", "own-about", "set-39")) for s in data.source])
+    mixed = np.array([s.startswith(MIXED) for s in data.source])
     folds[mixed] = chance.integers(0, 4, mixed.sum())
     folds[data.label == 1] = -1
     return folds
 
 
-def leave_one_out(data: Corpus) -> float:
+def leave_one_out(data: Corpus, only: list[str]) -> float:
     """Print how each source fares with a classifier that has not seen it; return the threshold."""
     folds, thresholds = benign_folds(data), []
     given = np.array([s.startswith("set-") for s in data.source])
     for number, (name, sources) in enumerate(FOLDS.items()):
+        if only and name not in only:
+            continue
         began = time.time()
         out, spared = np.isin(data.source, sources), folds == number % 4
         weights, bias = fit(data, ~out & ~spared)
@@ -208,6 +236,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--loso", action="store_true")
+    parser.add_argument("--only", nargs="*", default=[], help="folds")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--threshold", type=float, default=0.0)
     options = parser.parse_args()
@@ -217,7 +246,7 @@ def main() -> int:
         digest.update(f"{row['label']}{row['source']}\0{row['text']}\0".encode("utf-8", "replace"))
     data = corpus(rows)
     print(f"{len(rows)} texts, {len(data.document)} windows, sha256 {digest.hexdigest()}", flush=True)
-    threshold = leave_one_out(data) if options.loso else options.threshold
+    threshold = leave_one_out(data, options.only) if options.loso else options.threshold
     if options.write:
         weights, bias = fit(data, np.ones(len(data.label), dtype=bool))
         write(weights, bias, threshold, digest.hexdigest())

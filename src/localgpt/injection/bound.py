@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from localgpt.errors import LocalGptError
 from localgpt.injection.findings import Finding
 from localgpt.injection.folding import fold, lower
-from localgpt.injection.signs import signs
+from localgpt.injection.signs import forged
 from localgpt.injection.tokens import neutralise
 from localgpt.injection.visible import strip_idle, strip_terminal
 
@@ -53,7 +53,7 @@ def bound(text: str, *, source: str, boundary: str | None = None, max_chars: int
     mark = _drawn(inside) if boundary is None else _checked(boundary, inside)
     note = f' note="{count} control tokens shown with ‹ › ⟦ ⟧"' if count else ""
     whole = f'<external_content id={mark} source="{_source(source)}"{note}>\n{inside}\n</external_content id={mark}>'
-    return Bound(whole, mark, tuple(signs(text)), omitted)
+    return Bound(whole, mark, tuple(forged(text)), omitted)
 
 
 def clean(text: str) -> str:

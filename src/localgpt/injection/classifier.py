@@ -63,20 +63,22 @@ class Window:
     milli: int
 
 
-class _Known(dict[str, tuple[int, int, int, int, int, int]]):
-    """For each word: the weight it has by itself, and its five masks."""
+class _Known(dict[str, int]):
+    """A number for each word, which is its place in the columns: its own weight, and its five masks."""
 
     def __init__(self, weights: array[int]) -> None:
         super().__init__()
         self._weights = weights
+        self.own: list[int] = []
+        self.masks: tuple[list[int], ...] = ([], [], [], [], [])
 
-    def __missing__(self, word: str) -> tuple[int, int, int, int, int, int]:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        whole, first, last, a, b, c, d, e = word_hashes(word)
-        own = self._weights[whole] + self._weights[first] + self._weights[last]
-        value = self[word] = (own, a, b, c, d, e)
-        return value
+    def __missing__(self, word: str) -> int:
+        whole, first, last, *masks = word_hashes(word)
+        self.own.append(self._weights[whole] + self._weights[first] + self._weights[last])
+        for column, mask in zip(self.masks, masks, strict=True):
+            column.append(mask)
+        number = self[word] = len(self.own) - 1
+        return number
 
 
 class Classifier:
@@ -109,7 +111,12 @@ class Classifier:
 
     def _weighed(self, found: list[str]) -> Iterable[int]:
         """The weight of each word with the groups that it begins."""
-        own, a, b, c, d, e = zip(*map(self._known.__getitem__, found), strict=True)
+        if len(self._known) > _REMEMBERED:
+            self._known = _Known(self._weights)
+        known = self._known
+        numbers = list(map(known.__getitem__, found))
+        own = map(known.own.__getitem__, numbers)
+        a, b, c, d, e = (list(map(column.__getitem__, numbers)) for column in known.masks)
         weight = self._weights.__getitem__
         pairs = list(map(xor, a, b[1:]))
         apart = map(xor, c, d[2:])

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from localgpt.injection.folding import lower
 from localgpt.injection.places import Span
 
 MAX_SPANS: Final = 4000
@@ -28,9 +29,8 @@ _BREAKS: Final = frozenset(
 )  # fmt: skip
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,31})([^<>]{0,4096})>")
 _START: Final = re.compile(
-    r"<(?:!--|(?=[a-zA-Z])(?:(script|style|template|noscript|head|title|object|iframe|svg)(?=[\s>/])([^<>]{0,4096})>"
-    r"|([a-zA-Z][a-zA-Z0-9-]{0,31})(\s[^<>]{1,4096})>))",
-    re.IGNORECASE,
+    r"<(?:!--|(?=[a-z])(?:(script|style|template|noscript|head|title|object|iframe|svg)(?=[\s>/])([^<>]{0,4096})>"
+    r"|([a-z][a-z0-9-]{0,31})(\s[^<>]{1,4096})>))",
 )
 _STYLE: Final = re.compile(
     r"display\s{0,4}:\s{0,4}none|visibility\s{0,4}:\s{0,4}(?:hidden|collapse)|opacity\s{0,4}:\s{0,4}(?:0?\.0+|0)(?![.\d])"
@@ -117,9 +117,10 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 def _walk(text: str) -> Iterator[Concealed]:
     """Comments by search, tags by pattern, each element that is not shown up to its end tag."""
-    at, size, lowered, closes = 0, len(text), text.lower(), True
+    at, size, lowered, closes = 0, len(text), lower(text), True
+    last: dict[str, int] = {}
     for _ in range(MAX_TAGS):
-        match = _START.search(text, at)
+        match = _START.search(lowered, at)
         if match is None:
             return
         start, at = match.span()
@@ -130,10 +131,12 @@ def _walk(text: str) -> Iterator[Concealed]:
             yield Concealed(start, at, "comment")
             continue
         group = 2 if match[1] else 4
-        name, attributes = (match[1] or match[3]).lower(), match[group]
+        name, attributes = (match[1] or match[3]), match[group]
         why = _why(name, attributes)
         if why and name not in _VOID and not attributes.endswith("/"):
-            at = _closing(lowered, name, at)
+            if name not in last:
+                last[name] = lowered.rfind(f"</{name}")
+            at = _closing(lowered, name, at) if at <= last[name] else _unclosed(lowered, name, at)
             yield Concealed(start, at, why)
         for spoken in _SPOKEN.finditer(attributes) if "=" in attributes else ():
             yield Concealed(
@@ -162,18 +165,21 @@ def _same_colour(attributes: str) -> bool:
 
 
 def _closing(lowered: str, name: str, at: int) -> int:
-    """Where the element ends. Nested ones of its name are counted; without an end tag it goes to the next of its name.
+    """Where the element ends. Nested ones of its name are counted.
 
     Whatever happens, what was searched is passed over, so that the whole walk stays linear.
     """
     opening, closing = f"<{name}", f"</{name}"
     depth, position, end = 1, at, lowered.find(closing, at)
-    if end < 0:
-        following = lowered.find(opening, at)
-        return following if following >= 0 and name not in _UNSHOWN else len(lowered)
     while depth and end >= 0:
         depth += lowered.count(opening, position, end) - 1
         position = end + len(closing)
         end = lowered.find(closing, position) if depth else end
     stop = lowered.find(">", position)
     return stop + 1 if stop >= 0 else len(lowered)
+
+
+def _unclosed(lowered: str, name: str, at: int) -> int:
+    """Without an end tag an element goes to the next of its name."""
+    following = lowered.find(f"<{name}", at)
+    return following if following >= 0 and name not in _UNSHOWN else len(lowered)

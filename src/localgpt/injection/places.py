@@ -65,3 +65,10 @@ class Cut:
     def span(self, start: int, end: int) -> Span:
         """Where a stretch stood, what was taken out of its middle included."""
         return self.at(start), self.at(end - 1) + 1
+
+
+def characters(data: bytes, span: Span) -> Span:
+    """The code points behind a span of UTF-8."""
+    start, end = span
+    first = start if data[:start].isascii() else len(data[:start].decode("utf-8", "ignore"))
+    return first, first + len(data[start:end].decode("utf-8", "ignore"))

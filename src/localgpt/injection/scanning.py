@@ -20,7 +20,7 @@ from localgpt.injection.places import Shrunk, Span
 from localgpt.injection.signs import signs
 from localgpt.injection.skeleton import skeleton
 from localgpt.injection.views import Seen, views
-from localgpt.injection.weights import ENCODED, FAMILY, HIDDEN_IN_HTML, NOT_READ, NOTED, OBFUSCATED, UNMARKED
+from localgpt.injection.weights import ENCODED, FAMILY, HIDDEN_IN_HTML, NOT_PROSE, NOT_READ, NOTED, OBFUSCATED, UNMARKED
 
 MAX_FINDINGS: Final = 1000
 _AROUND: Final = 300  #: characters on each side of a phrase that the classifier reads with it
@@ -62,10 +62,16 @@ def _scan(text: str, budget: Budget, depth: int, *, use_classifier: bool) -> tup
         worst = max(inside, key=lambda each: each.milli, default=None)
         if worst is None or worst.milli < inner:
             worst = Finding(Kind.WORDING, 0, len(piece.text), View.VISIBLE, inner)
-        bonus = ENCODED if worst.kind in {Kind.PHRASE, Kind.WORDING} else 0
+        spoken = worst.kind is Kind.PHRASE or (worst.kind is Kind.WORDING and _is_prose(piece.text))
+        bonus = ENCODED if spoken else NOT_PROSE
         if worst.milli + bonus >= NOTED:
             found.append(Finding(worst.kind, *piece.span, piece.view, worst.milli + bonus, worst.detail))
     return found, milli
+
+
+def _is_prose(text: str) -> bool:
+    """Whether it has spaces where prose has them: the classifier has little to say about digits in rows."""
+    return text.count(" ") * 12 >= len(text)
 
 
 def explained(text: str) -> Iterator[tuple[View, list[str], str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from localgpt.injection.findings import Finding, Kind, View
 from localgpt.injection.folding import fold
-from localgpt.injection.places import Cut
+from localgpt.injection.linear import linear
+from localgpt.injection.places import Cut, characters
 from localgpt.injection.tokens import control_tokens, wrapper_tags
 from localgpt.injection.visible import (
     BIDI,
@@ -32,31 +34,47 @@ _MIXED: Final = re.compile(
     f"(?<={_LATIN}){_ALIKE}(?={_LATIN})|(?<={_LATIN}{_LATIN}){_ALIKE}|(?<={_ALIKE}{_ALIKE}){_LATIN}(?={_ALIKE})"
 )
 #: An image or link whose address has a place for something to be filled in, or that is a program itself.
-_CARRIES: Final = re.compile(
-    r"\]\(\s{0,3}<?https?://[^\s()<>\[\]{}$%]{3,200}[?&/=#](?:\{|\$\{|\[|%7[bB]|<|\{\{|%s|SECRET|DATA|PASSWORD|API_?KEY)"
+_CARRIES: Final = (
+    rb"\]\(\s{0,3}<?https?://[^\s()<>\[\]{}$%]{3,200}[?&/=#]"
+    rb"(?:\{|\$\{|\[|%7[bB]|<|\{\{|%s|SECRET|DATA|PASSWORD|API_?KEY)"
 )
-_RUNS: Final = re.compile(
-    r"(?:\]\(|\]:|href\s{0,2}=|src\s{0,2}=|<)\s{0,3}[\"'<]?\s{0,3}(?:javascript|vbscript|data:text/html|data:application)",
-    re.IGNORECASE,
+_RUNS: Final = (
+    rb"(?i)(?:\]\(|\]:|href\s{0,2}=|src\s{0,2}=|<)\s{0,3}[\"'<]?\s{0,3}"
+    rb"(?:javascript|vbscript|data:text/html|data:application)"
 )
 _CLIPBOARD: Final = re.compile("[\x1b\x9d]\\]?52;")
-_FLAG: Final = "\U0001f3f4"
 
 
 def signs(text: str) -> Iterator[Finding]:
     """Everything of this module in `text`; positions are the original's."""
+    yield from forged(text)
+    yield from _links(text)
+
+
+def forged(text: str) -> Iterator[Finding]:
+    """What cleaning takes out or rewrites; without the patterns' library, for processes that cannot load it."""
     yield from _structure(text)
     for start, end in islice(terminal_strings(text), _MOST):
         clipboard = _CLIPBOARD.match(text, start) is not None
-        yield Finding(
-            Kind.TERMINAL, start, end, View.WRITTEN, 1500 if clipboard else -2000, "clipboard" if clipboard else ""
-        )
-    for match in islice(_CARRIES.finditer(text), _MOST):
-        yield Finding(Kind.LINK, *match.span(), View.WRITTEN, 500, "carries")
-    for match in islice(_RUNS.finditer(text), _MOST):
-        yield Finding(Kind.LINK, *match.span(), View.WRITTEN, -500, "runs")
+        worth, detail = (1500, "clipboard") if clipboard else (-2000, "")
+        yield Finding(Kind.TERMINAL, start, end, View.WRITTEN, worth, detail)
     if not text.isascii():
         yield from _characters(text)
+
+
+@cache
+def _links_pattern() -> tuple[Any, Any]:
+    return linear(_CARRIES), linear(_RUNS)
+
+
+def _links(text: str) -> Iterator[Finding]:
+    data = text.encode("utf-8", "replace")
+    carries, runs = _links_pattern()
+    for match in islice(carries.finditer(data), _MOST):
+        yield Finding(Kind.LINK, *characters(data, match.span()), View.WRITTEN, 500, "carries")
+    for match in islice(runs.finditer(data), _MOST):
+        markdown = match[0].startswith(b"]")  # in HTML, `javascript:void(0)` is an old habit
+        yield Finding(Kind.LINK, *characters(data, match.span()), View.WRITTEN, 300 if markdown else -1500, "runs")
 
 
 def _structure(text: str) -> Iterator[Finding]:

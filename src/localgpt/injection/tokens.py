@@ -48,7 +48,7 @@ _CASED: Final = (
 _NEUTRAL_SIGNS: Final = "‹›⟦⟧¦꞉"
 _LOWER: Final = re.compile(
     # ChatML, Llama 3 and 4, Phi, Qwen, DeepSeek, Harmony, Command, Granite, …; a name with our own signs in it is none
-    rf"<(?:\|(?:[^\s<>|{_NEUTRAL_SIGNS}]{{1,64}}+\|>|(?:{_HALF})>|\"\|>)"
+    rf"<(?=[|/a-z]|<[/s])(?:\|(?:[^\s<>|{_NEUTRAL_SIGNS}]{{1,64}}+\|>|(?:{_HALF})>|\"\|>)"
     rf"|(?=[/a-z])(?:/?(?:{_ANGLE})>|(?:{_HALF})\|>)|<(?:/?sys)>>)"
 )
 #: This program's own wrappers, by their names; what stands before a name decides.

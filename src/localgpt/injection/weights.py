@@ -14,6 +14,7 @@ FAMILY: Final = {Family.OVERRIDE: 1500, Family.REVEAL: 1000, Family.SECRECY: 800
 UNMARKED: Final = -1200
 OBFUSCATED: Final = 3000  #: nobody writes like that by chance
 ENCODED: Final = 1500
+NOT_PROSE: Final = -2500
 HIDDEN_IN_HTML: Final = 1200
 NOT_READ: Final = -500
 #: Encoded text that comes to less is everyday data, and no finding.
