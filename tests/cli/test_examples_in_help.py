@@ -12,8 +12,8 @@ COMMANDS = [
     "chat", "ask", "init", "sign", "verify", "config show", "config get", "config set", "config init", "config path",
     "models list", "models add", "models test", "audit show", "audit verify", "session list", "session show",
     "sandbox status", "sandbox test", "sandbox run", "scan", "doctor", "paths", "completion",
-    "recover", "policy check", "policy test", "policy diff", "policy explain", "policy show", "policy edit", "policy grant",
-    "key status", "key new", "key rotate", "key backup", "key restore", "audit replay",
+    "recover", "policy check", "policy test", "policy diff", "policy explain", "policy show", "policy edit",
+    "policy grant", "key status", "key new", "key rotate", "key backup", "key restore", "audit replay",
 ]  # fmt: skip
 
 
