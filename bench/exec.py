@@ -89,7 +89,7 @@ def bare_run(argv: list[str]) -> Callable[[], object]:
 def single(executor: Executor, pairs: int, suffix: str = "") -> Iterator[Row]:
     """One command at a time."""
     for name, argv in COMMANDS.items():
-        bare, ours = bare_run(argv), lambda argv=argv: executor.run(argv)  # type: ignore[misc]
+        bare, ours = bare_run(argv), lambda argv=argv: executor.run(argv)
         _peers.pairs_of(bare, ours, _WARM_UP)
         yield compared(name + suffix, f"rung {executor.proof.rung}", _peers.pairs_of(bare, ours, pairs))
 

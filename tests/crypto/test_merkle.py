@@ -21,7 +21,7 @@ from localgpt.crypto.merkle import (
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 
 
-def reference(leaves):
+def reference(leaves: list[bytes]) -> bytes:
     """MTH(D[n]), as section 2.1 writes it."""
     if not leaves:
         return hashlib.sha256(b"").digest()
