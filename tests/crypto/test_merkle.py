@@ -21,7 +21,7 @@ from localgpt.crypto.merkle import (
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 
 
-def reference(leaves):
+def reference(leaves: list[bytes]) -> bytes:
     """MTH(D[n]), as section 2.1 writes it."""
     if not leaves:
         return hashlib.sha256(b"").digest()
@@ -33,7 +33,7 @@ def reference(leaves):
     return node_hash(reference(leaves[:split]), reference(leaves[split:]))
 
 
-def subtree(begin, end):
+def subtree(begin: int, end: int) -> bytes:
     return reference(LEAVES[begin:end])
 
 

@@ -11,7 +11,9 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -25,20 +27,20 @@ MOST = 9 * 10**15
 
 
 class Bad(Exception):
-    def __init__(self, code, seq=None):
+    def __init__(self, code: str, seq: int | None = None) -> None:
         super().__init__(code)
         self.code, self.seq = code, seq
 
 
-def is_text(value, longest):
+def is_text(value: Any, longest: int) -> bool:
     return isinstance(value, str) and 0 < len(value) <= longest and not HIDDEN.search(value)
 
 
-def is_token(value):
+def is_token(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[!-~]{1,128}", value) is not None
 
 
-TYPES = {
+TYPES: dict[str, Callable[[Any], Any]] = {
     "token": is_token,
     "name": lambda v: is_text(v, 256),
     "path": lambda v: is_text(v, 4096),
@@ -53,7 +55,7 @@ TYPES = {
 }
 
 
-def kinds():
+def kinds() -> dict[str, list[tuple[str, str, str]]]:
     rows = re.findall(r"^\| `([a-z.]+)` \| (`.*) \|$", SPEC.read_text("utf-8").split("## 3.")[1], re.MULTILINE)
     return {kind: re.findall(r"`(\w+)` (\w+)(\??)", row) for kind, row in rows}
 
@@ -61,7 +63,7 @@ def kinds():
 KINDS = kinds()
 
 
-def parse_entry(line):
+def parse_entry(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line.decode("utf-8"))
         again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
@@ -77,21 +79,21 @@ def parse_entry(line):
     return entry
 
 
-def root(hashes):
+def root(hashes: list[bytes]) -> bytes:
     if len(hashes) < 2:
         return hashes[0] if hashes else hashlib.sha256(b"").digest()
     split = 1 << ((len(hashes) - 1).bit_length() - 1)
     return hashlib.sha256(b"\x01" + root(hashes[:split]) + root(hashes[split:])).digest()
 
 
-def unbase64(text):
+def unbase64(text: str) -> bytes:
     data = base64.b64decode(text, validate=True)
     if base64.b64encode(data).decode() != text:
         raise ValueError("another spelling")
     return data
 
 
-def check_note(note, origin, size, tree, signers):
+def check_note(note: bytes, origin: str, size: int, tree: bytes, signers: list[tuple[str, bytes]]) -> None:
     """A checkpoint: exactly this text, exactly these signatures, in this order."""
     text = f"{origin}\n{size}\n{base64.b64encode(tree).decode()}\n"
     lines = note.decode("utf-8").removeprefix(text + "\n").split("\n")
@@ -105,7 +107,7 @@ def check_note(note, origin, size, tree, signers):
         Ed25519PublicKey.from_public_bytes(public).verify(unbase64(blob)[4:], text.encode())
 
 
-def read_notes(path):
+def read_notes(path: Path) -> list[bytes]:
     lines, notes = path.read_bytes().splitlines(keepends=True) if path.exists() else [], []
     note = b""
     for number, line in enumerate(lines):
@@ -117,10 +119,12 @@ def read_notes(path):
     return notes
 
 
-def verify(directory, expected=None):
+def verify(place: str | Path, expected: str | None = None) -> tuple[str, int, int | None, str]:
     """Returns (verdict, good entries, first bad entry or None, code)."""
-    directory = Path(directory)
-    notes, leaves, key, origin, identity, epoch = read_notes(directory / "checkpoints"), [], b"", "", b"", 0
+    directory = Path(place)
+    notes = read_notes(directory / "checkpoints")
+    leaves: list[bytes] = []
+    key, origin, identity, epoch = b"", "", b"", 0
     sealed, prev = 0, hashlib.sha256(b"localgpt.audit/v2").hexdigest()
     try:
         segments = sorted(path for path in directory.glob("*.log") if re.fullmatch("[0-9]{20}", path.stem))
@@ -144,6 +148,9 @@ def verify(directory, expected=None):
                         identity, key = unbase64(data)[1:], bytes.fromhex(entry["epoch_key"])
                     except ValueError as error:
                         raise Bad("audit.entry-corrupted", 0) from error
+                    named = hashlib.sha256(b"localgpt.audit origin v2\x00" + key).hexdigest()[:32]
+                    if origin != f"localgpt.audit/{named}":
+                        raise Bad("audit.entry-corrupted", 0)
                     if name != origin or (expected and expected != entry["identity"]):
                         raise Bad("audit.identity-foreign", 0)
                 elif first and entry["origin"] != origin:
