@@ -8,8 +8,8 @@
 
 Logistic regression by AdaGrad over the windows of `localgpt.injection.classifier`. A document that holds an attack is
 not an attack all over: after a first round only its highest windows count as such (multiple-instance learning). The
-threshold is the mean, over the left-out folds, of what 0.2 % of left-out benign texts reach; it is fixed here, before
-anything else is measured. `--loso` prints the table that docs/model-card.md quotes; `--write` trains on everything
+threshold is the mean, over the left-out folds, of what 0.2 % of all left-out benign texts and 0.3 % of the given ones
+reach at most; it is fixed here, before anything else is measured. `--loso` prints the table that docs/model-card.md quotes; `--write` trains on everything
 and writes `src/localgpt/injection/data/classifier.bin`.
 """
 
@@ -33,13 +33,16 @@ from localgpt.injection.classifier import BITS, spans, word_hashes, words
 from localgpt.injection.skeleton import skeleton
 
 SEED = 20261128
-WINDOWS = (64,)
+WINDOWS = (64, 128)
 RATE, DECAY, EPOCHS, MARGIN = 0.05, 1e-6, (3, 4), 0.5
 TARGET = Path(__file__).resolve().parents[2] / "src/localgpt/injection/data/classifier.bin"
 MAX_CHARS = 5000
 #: Benign sources that are many origins under one name, or the only one of their kind: split by document.
 MIXED = ("synthetic", "own-summaries", "own-about", "set-02", "set-03", "set-06", "set-07", "set-39")
-PLANTED = 5000
+#: Left out of training: plain questions under the name of attacks, the same as the benign ones of set-06 and set-07.
+UNUSED = frozenset({"set-05", "set-30"})
+#: The given benign texts are few and what the figures are about, so each counts three times.
+COUNTED = 3
 #: Sources that belong together: wordings of one origin would otherwise be on both sides of the split.
 FOLDS: dict[str, list[str]] = {
     "set-34": ["set-34"], "set-37": ["set-37"], "set-10+33": ["set-10", "set-33"], "set-01+04+35": ["set-01", "set-04", "set-35"],
@@ -80,30 +83,7 @@ def read(paths: list[Path]) -> list[dict[str, Any]]:
             rows.append(row)
     for path in paths[2:]:
         rows += [json.loads(line) for line in path.open(encoding="utf-8")]
-    return rows + planted(rows, chance)
-
-
-def planted(rows: list[dict[str, Any]], chance: random.Random) -> list[dict[str, Any]]:
-    """Short attacks put into benign documents; each keeps the source of its attack, so that it leaves with it."""
-    short = [row for row in rows if row["label"] and len(row["text"]) < 500 and row["kind"] in {"direct", "indirect"}]
-    around = [
-        row for row in rows if not row["label"] and len(row["text"]) > 150 and row["kind"] not in {"about", "secdoc"}
-    ]
-    out = []
-    for attack in chance.sample(short, min(PLANTED, len(short))):
-        text = chance.choice(around)["text"][:2000]
-        at = chance.choice(
-            [
-                0,
-                len(text),
-                text.find("\n", chance.randrange(len(text))),
-                text.find(". ", chance.randrange(len(text))) + 1,
-            ]
-        )
-        gap = chance.choice([" ", "\n", "\n\n", '", "'])
-        at = max(0, at)
-        out.append({**attack, "text": f"{text[:at]}{gap}{attack['text']}{gap}{text[at:]}"})
-    return out
+    return rows
 
 
 def corpus(rows: list[dict[str, Any]]) -> Corpus:
@@ -181,8 +161,16 @@ def fit(data: Corpus, used: Any) -> tuple[Any, float]:
             values = logits(data.starts, data.places, weights, bias)
             chosen &= (label == 0) | (values >= highest(data, values)[data.document] - MARGIN)
             weights = np.zeros(1 << BITS)
-        bias = descend(data.starts, data.places, label, np.flatnonzero(chosen), weights, epochs, RATE, DECAY, SEED)
+        order = np.flatnonzero(chosen & ~np.isin(data.source, list(UNUSED))[data.document])
+        order = np.concatenate(
+            [order, *[order[given(data)[data.document][order] & (label[order] == 0)]] * (COUNTED - 1)]
+        )
+        bias = descend(data.starts, data.places, label, order, weights, epochs, RATE, DECAY, SEED)
     return weights, bias
+
+
+def given(data: Corpus) -> Any:
+    return np.char.startswith(data.source, "set-")
 
 
 def benign_folds(data: Corpus) -> Any:
@@ -200,7 +188,6 @@ def benign_folds(data: Corpus) -> Any:
 def leave_one_out(data: Corpus, only: list[str]) -> float:
     """Print how each source fares with a classifier that has not seen it; return the threshold."""
     folds, thresholds = benign_folds(data), []
-    given = np.array([s.startswith("set-") for s in data.source])
     for number, (name, sources) in enumerate(FOLDS.items()):
         if only and name not in only:
             continue
@@ -209,13 +196,13 @@ def leave_one_out(data: Corpus, only: list[str]) -> float:
         weights, bias = fit(data, ~out & ~spared)
         values = highest(data, logits(data.starts, data.places, weights, bias))
         cut = {share: float(np.quantile(values[spared], 1 - share)) for share in (0.01, 0.005, 0.002)}
-        thresholds.append(cut[0.002])
+        thresholds.append(max(cut[0.002], float(np.quantile(values[spared & given(data)], 1 - 0.003))))
         caught = " ".join(
             f"{share:.1%}: {(values[out & (data.label == 1)] > at).mean():6.1%}" for share, at in cut.items()
         )
         about = spared & np.isin(data.kind, ["secdoc", "secdoc-short", "about", "summary"])
         print(f"{name:14} {out.sum():5} attacks, {spared.sum()} benign left out | caught at {caught} | at 0.2%: about attacks "
-              f"{(values[about] > cut[0.002]).mean():.2%}, given benign {(values[spared & given] > cut[0.002]).mean():.2%} | {cut[0.002]:.2f} | {time.time() - began:.0f} s", flush=True)  # fmt: skip
+              f"{(values[about] > cut[0.002]).mean():.2%}, given benign {(values[spared & given(data)] > cut[0.002]).mean():.2%} | {cut[0.002]:.2f} | {time.time() - began:.0f} s", flush=True)  # fmt: skip
     print("threshold", [round(t, 3) for t in thresholds])
     return float(np.mean(thresholds))
 

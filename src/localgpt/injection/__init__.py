@@ -3,6 +3,7 @@
 from localgpt.injection.bound import MAX_CHARS, Bound, BoundaryOccursError, bound, clean, clean_line
 from localgpt.injection.cleaning import Cleaned, CrossesNeutralisedError, clean_bytes, cleaned
 from localgpt.injection.findings import Finding, Kind, Report, View
+from localgpt.injection.outgoing import Leak, Screened, screen
 from localgpt.injection.tokens import neutralise
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "CrossesNeutralisedError",
     "Finding",
     "Kind",
+    "Leak",
     "Report",
+    "Screened",
     "View",
     "bound",
     "clean",
@@ -22,6 +25,7 @@ __all__ = [
     "cleaned",
     "neutralise",
     "scan",
+    "screen",
 ]
 
 

@@ -95,6 +95,10 @@ class Pass:
             shift += len(new) - (end - start)
         return begins, ends
 
+    def result(self) -> str:
+        """What the pass gives."""
+        return _applied(self._text, self._edits)[0]
+
     def back(self, start: int, end: int) -> Span:
         """From a span of what the pass gave to the span it came from.
 

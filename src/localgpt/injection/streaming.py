@@ -15,6 +15,7 @@ from typing import Final
 from localgpt.injection.cleaning import cleaned
 from localgpt.injection.findings import Finding, Report
 from localgpt.injection.folding import fold
+from localgpt.injection.outgoing import Leak, screen
 from localgpt.injection.visible import MAX_STRING
 
 MAX_HELD: Final = 1 << 20  #: characters
@@ -24,6 +25,9 @@ _CUT: Final = re.compile(r"[A-Za-z0-9.,]\n(?=[A-Za-z0-9])")
 _ROLE: Final = re.compile("(?:human|assistant)", re.IGNORECASE)
 _OPENING: Final = re.compile("[<&\\[\\]|\x1b\x80-\x9f]")
 _INTRODUCER: Final = re.compile("\x1b[\\]P^_X]|[\x90\x98\x9d-\x9f]")
+MAX_ARMOUR: Final = 16_384
+_PENDING: Final = 300  #: characters that an open bracket or an assignment may hold an answer back
+_MARKS: Final = ("[", "<", "=", ": ")
 _BRACKETS: Final = str.maketrans("<>[]|:", "‹›⟦⟧¦꞉")
 
 
@@ -122,3 +126,39 @@ def _blocks(pieces: Iterable[str], block: int) -> Iterable[tuple[str, bool]]:
             yield text[:block], False
             held, size = [text[block:]], size - block
     yield "".join(held), True
+
+
+class StreamScreen:
+    """`screen` for an answer that comes in pieces: what is given out is whole as far as links and secrets go."""
+
+    def __init__(self, canaries: tuple[str, ...] = ()) -> None:
+        self._held = ""
+        self._canaries = canaries
+        self.leaks: list[tuple[Leak, str]] = []  #: what was taken out so far
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; give what is ready."""
+        self._held += piece
+        return self._give(_released(self._held))
+
+    def finish(self) -> str:
+        """Give what was held back."""
+        return self._give(len(self._held))
+
+    def _give(self, count: int) -> str:
+        ready, self._held = self._held[:count], self._held[count:]
+        screened = screen(ready, canaries=self._canaries)
+        self.leaks += [(leak, what) for leak, _, what in screened.leaks]
+        return screened.text
+
+
+def _released(held: str) -> int:
+    """How much of an answer can be given out: up to a space, but not beyond what might become a link or a secret."""
+    armour = held.rfind("-----BEGIN")
+    if armour >= 0 and "-----END" not in held[armour:] and len(held) - armour < MAX_ARMOUR:
+        return armour
+    end = max(held.rfind(" "), held.rfind("\n")) + 1
+    start = max(0, len(held) - _PENDING)
+    marks = [held.find(mark, start) for mark in _MARKS]
+    open_at = min((at for at in marks if at >= 0 and "\n" not in held[at:]), default=end)
+    return min(end, open_at)

@@ -284,6 +284,11 @@ class Journal:
             bytes_in=len(answer.text.encode("utf-8", "replace")),
         )
 
+    def found(self, call_id: str, source: str, kind: str, count: int) -> None:
+        """Write what a scan of foreign text noticed: how often, never the text. `source` names where it is from."""
+        call = token(call_id) if call_id else None
+        self._note("injection.finding", call=call, source=source[-200:] or "?", finding=kind, count=count)
+
     def close(self) -> None:
         """Close the log; of the runtime's own journal only."""
         if self._log is not None:

@@ -39,6 +39,7 @@ from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
 from localgpt.monitor.requests import Prepared, prepare, prepare_shell
 from localgpt.monitor.results import Ran, about, read_reply, read_shell
+from localgpt.monitor.screening import noticed
 from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
 from localgpt.sandbox import Completed
 from localgpt.sandbox.denials import denials
@@ -163,6 +164,8 @@ class Mediator:
             self._ledger.heard(attachment.label)
         yield from self._notice_policy()
         self._journal.turn_started(turn_id, len(text), len(attachments))
+        for attachment in attachments:
+            yield from noticed(self._journal, attachment.text, attachment.name)
 
     def end_turn(self, turn_id: str, end: TurnEnd) -> None:
         self._journal.turn_ended(turn_id, end)
@@ -263,6 +266,7 @@ class Mediator:
         notice = "; ".join(filter(None, (ran.problem or ran.notice, left)))
         yield ToolFinished(call_id, ran.outcome, ran.exit_status, ran.duration_s, shown, notice)
         text = "\n".join(filter(None, (ran.text, ran.problem, left)))
+        yield from noticed(self._journal, text, prepared.path or prepared.tool, call_id)
         return ToolResult(call_id, ran.outcome, text, label, ran.notice)
 
     def _carry_out(self, call_id: str, prepared: Prepared, settled: _Settled) -> tuple[Ran, Label]:

@@ -10,15 +10,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from localgpt.monitor.children import Room
-from localgpt.monitor.events import Event, Level, Notice, SessionStatus, TextDelta, TurnFinished
+from localgpt.monitor.events import Event, Level, Notice, SessionStatus, TurnFinished
 from localgpt.monitor.mediator import Mediator
 from localgpt.monitor.models import ChosenModel
 from localgpt.monitor.peers import Arrived, Crashed, Peers, TimedOut, Woken
+from localgpt.monitor.screening import Outgoing
 from localgpt.wire import (
     AgentReady,
     AgentStart,
@@ -55,6 +56,7 @@ class _Turn:
     turn_id: str
     deadline: float
     cancelled: bool = False
+    outgoing: Outgoing = field(default_factory=Outgoing)
 
 
 class Session:
@@ -117,6 +119,7 @@ class Session:
             yield from self._mend(crash)
         self._peers.send(Room.AGENT, TurnStart(turn.turn_id, text, attachments))
         end = yield from self._pump(turn)
+        yield from turn.outgoing.finish()
         self._usage += end.usage
         self._mediator.end_turn(turn.turn_id, end)
         yield from self._flush()
@@ -231,8 +234,9 @@ class Session:
     def _handle(self, turn: _Turn, arrived: Arrived) -> Iterator[Event]:
         match arrived.message:
             case TurnText(turn_id=turn_id, text=text) if turn_id == turn.turn_id:
-                yield TextDelta(text)
+                yield from turn.outgoing.feed(text)
             case ToolRequest() as request if arrived.room is Room.AGENT:
+                yield from turn.outgoing.finish()
                 with self._peers.watched(self._mediator.cancel):  # a crash ends the command, and then the turn
                     result = yield from self._mediator.tool(request)
                 self._peers.send(Room.AGENT, result)
