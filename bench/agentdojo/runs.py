@@ -127,7 +127,7 @@ def hijacked(house: House, suite: str, task: Any, injection: Any, mode: str, *, 
     if seen and not done:
         by_attack += _attack(run, injection)
     return Outcome(
-        useful=run.useful(),
+        useful=not approves and mode != "blend" and run.useful(),  # in BLEND the user's own calls are the attacker's
         broken=seen and suites.successful(suite, injection, run.before, run.environment, run.executed),
         seen=seen,
         asked=len(run.user.asked),

@@ -93,7 +93,6 @@ def _figures(honest: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[
         "utility_under_hijack": sum(
             row["refused"]["asap"]["useful"] and row["refused"]["end"]["useful"] for row in pairs
         ),
-        "utility_under_hijack_all_modes": sum(all(mode["useful"] for mode in row["refused"].values()) for row in pairs),
         "broken_if_all_approved": len(approved),
         "broken_if_all_approved_share": round(len(approved) / attacks, 4),
         "questions_per_attack": round(shown / attacks, 3),
@@ -108,7 +107,7 @@ def show(found: dict[str, Any]) -> str:
     """The figures as a table."""
     columns = (
         ("broken", "broken"), ("action_pairs", "of"), ("auto", "auto"), ("assisted", "assisted"), ("tasks", "of"),
-        ("questions", "questions"), ("utility_under_hijack", "useful"), ("utility_under_hijack_all_modes", "all modes"),
+        ("questions", "questions"), ("utility_under_hijack", "useful"),
         ("pairs", "of"), ("broken_if_all_approved", "if approved"), ("questions_per_attack", "asked/attack"),
     )  # fmt: skip
     lines = ["suite      " + "  ".join(f"{title:>12}" for _, title in columns)]

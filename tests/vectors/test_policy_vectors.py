@@ -29,6 +29,7 @@ ELSEWHERE = {
         "tests/cli/test_policy.py::test_edit_does_not_overwrite_what_somebody_else_wrote_meanwhile",
     "policy.signing-failed": "tests/policy/test_store.py::test_without_the_key_only_reading",
     "policy.builtin-broken": "tests/policy/test_noted.py::test_a_damaged_installation_is_named",
+    "policy.bad-declaration": "tests/policy/test_shipped.py::test_what_is_no_declaration",
     "policy.grant-refused": "tests/policy/test_emit.py::test_what_cannot_be_granted_exactly_is_refused",
     "policy.cases-malformed": "tests/policy/review/test_cases.py::test_what_is_no_table",
     "policy.bad-public-key": "tests/policy/test_noted.py::test_a_public_key_that_is_none",

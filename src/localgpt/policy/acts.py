@@ -9,9 +9,10 @@ from typing import Any, Final
 from localgpt.labels import Confidentiality, Integrity
 from localgpt.policy import record as rec
 from localgpt.policy.authority import ASKING, Act, Argument, Authority, FlowRules, Json, Kind, Role, Source, ToolSpec
-from localgpt.policy.flow import DELEGATED, call_key, endorsed_keys, fetch_cost, limit_name, spending
+from localgpt.policy.flow import DELEGATED, call_key, endorsed_keys, limit_name, spending
 from localgpt.policy.model import Decision, Flow
 from localgpt.policy.provenance import key_authority
+from localgpt.policy.reaching import fetch_cost
 from localgpt.policy.values import fold
 
 _DEPTH: Final = 12

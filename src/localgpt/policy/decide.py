@@ -13,7 +13,8 @@ from typing import Any, Final
 from localgpt.policy import hosts, paths
 from localgpt.policy.authority import Act
 from localgpt.policy.commands import Commands, Match, match_any, simple_commands
-from localgpt.policy.flow import Finding, findings
+from localgpt.policy.flow import findings
+from localgpt.policy.judging import Finding
 from localgpt.policy.model import (
     CallModel,
     Code,

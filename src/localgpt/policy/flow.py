@@ -9,52 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from localgpt.labels import Confidentiality
 from localgpt.policy import lexicon as lex
-from localgpt.policy.authority import (
-    Act,
-    Argument,
-    Authority,
-    Endorsable,
-    FlowRules,
-    Kind,
-    Limit,
-    Mark,
-    Role,
-    ToolSpec,
-)
+from localgpt.policy.authority import Act, Authority, Endorsable, FlowRules, Kind, Limit, Role, ToolSpec
 from localgpt.policy.days import names_day
+from localgpt.policy.judging import (
+    SHOWN_CHARS,
+    Finding,
+    Judged,
+    endorsable,
+    enough_dest,
+    judge,
+    may_see,
+    service_clearance,
+    shown_argument,
+)
 from localgpt.policy.model import Code, Flow
 from localgpt.policy.provenance import ZONE, is_covered, is_inside, mark_of
-from localgpt.policy.values import Key, addresses, fold, host_of, keys_of, number
+from localgpt.policy.reaching import fetch, query
+from localgpt.policy.values import Key, addresses, fold, keys_of, number
 
-_LEVELS: Final = list(Confidentiality)
 DELEGATED: Final = ("grant", "what the text says")  #: granted when the user confirmed a request to do what a text says
-_SHOWN_CHARS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that speaks for or against a call. `about`: what the user would confirm; `what`: for the sentence."""
-
-    code: Code
-    what: str
-    about: Endorsable | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """An argument with the authority of its value."""
-
-    argument: Argument
-    mark: Mark
-
-    @property
-    def authority(self) -> Authority:
-        return self.mark.authority
 
 
 def findings(rules: FlowRules, flow: Flow, act: Act) -> list[Finding]:
@@ -62,10 +39,10 @@ def findings(rules: FlowRules, flow: Flow, act: Act) -> list[Finding]:
     if act.spec.kind is Kind.READ:
         return [Finding(Code.FLOW_READ, act.spec.name)]
     if act.spec.kind is Kind.QUERY:
-        return list(_query(rules, flow, act))
-    judged = [_Judged(a, mark_of(flow, rules, a.role, a.value)) for a in act.arguments if a.role is not Role.DERIVED]
+        return list(query(rules, flow, act))
+    judged = [Judged(a, mark_of(flow, rules, a.role, a.value)) for a in act.arguments if a.role is not Role.DERIVED]
     if act.spec.kind is Kind.FETCH:
-        return [finding for each in judged for finding in _fetch(rules, flow, act.spec, each)]
+        return [finding for each in judged for finding in fetch(rules, flow, act.spec, each)]
     found = [*_grant(rules, flow, act.spec, judged), *_limits(rules, flow, act, judged)]
     if flow.tainted:
         for each in judged:
@@ -78,7 +55,7 @@ def findings(rules: FlowRules, flow: Flow, act: Act) -> list[Finding]:
 # --- grants -----------------------------------------------------------------------------------------------------
 
 
-def _grant(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[_Judged]) -> Iterator[Finding]:
+def _grant(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[Judged]) -> Iterator[Finding]:
     """The request must ask for this kind of effect.
 
     What the user did not ask for is denied once a stranger was heard, unless it might be meant: unknown language, a
@@ -102,46 +79,20 @@ def _grant(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[_Judged]) 
 # --- destinations, objects, values ------------------------------------------------------------------------------
 
 
-def _role(rules: FlowRules, flow: Flow, spec: ToolSpec, each: _Judged) -> Iterator[Finding]:
+def _role(rules: FlowRules, flow: Flow, spec: ToolSpec, each: Judged) -> Iterator[Finding]:
     role = each.argument.role
     if role is Role.DEST:
-        enough = _enough_dest(spec, each)
-        yield from _verdict(flow, each, Code.FLOW_DEST, Code.FLOW_DEST_FOREIGN, enough=enough)
+        enough = enough_dest(spec, each)
+        yield from judge(flow, each, Code.FLOW_DEST, Code.FLOW_DEST_FOREIGN, enough=enough)
     elif role is Role.REF:
         enough = each.authority >= Authority.SELECTED
-        yield from _verdict(flow, each, Code.FLOW_REF, Code.FLOW_REF_FOREIGN, enough=enough)
+        yield from judge(flow, each, Code.FLOW_REF, Code.FLOW_REF_FOREIGN, enough=enough)
     elif role is Role.VALUE:
         enough = _enough_value(rules, flow, spec, each)
-        yield from _verdict(flow, each, Code.FLOW_VALUE, Code.FLOW_VALUE_FOREIGN, enough=enough)
+        yield from judge(flow, each, Code.FLOW_VALUE, Code.FLOW_VALUE_FOREIGN, enough=enough)
 
 
-def _verdict(flow: Flow, each: _Judged, ask: Code, deny: Code, *, enough: bool) -> Iterator[Finding]:
-    """Ask about what the user's words lead to, deny what only strangers said."""
-    if enough:
-        return
-    about = _endorsable(each)
-    foreign = each.authority is Authority.UNTRUSTED or (
-        each.authority is Authority.POINTED and each.argument.role is Role.DEST and _named_another(flow, each)
-    )
-    yield Finding(deny if foreign else ask, _shown(each.argument), about)
-
-
-def _named_another(flow: Flow, each: _Judged) -> bool:
-    """Whether the user typed an address of this type: then that list is complete, and a text cannot add to it."""
-    return any(kind in flow.words.kinds for kind, _ in keys_of(each.argument.value))
-
-
-def _enough_dest(spec: ToolSpec, each: _Judged) -> bool:
-    if each.authority is Authority.INTERNAL and _is_link(each) and each.mark != ZONE:
-        return spec.kind is Kind.FETCH  # a colleague's link may be opened, not written to
-    return each.authority >= Authority.INTERNAL
-
-
-def _is_link(each: _Judged) -> bool:
-    return any(kind == "url" for kind, _ in keys_of(each.argument.value))
-
-
-def _enough_value(rules: FlowRules, flow: Flow, spec: ToolSpec, each: _Judged) -> bool:
+def _enough_value(rules: FlowRules, flow: Flow, spec: ToolSpec, each: Judged) -> bool:
     value = each.argument.value
     if each.authority >= Authority.SELECTED:
         return True
@@ -162,7 +113,7 @@ def _names_its_day(flow: Flow, value: object) -> bool:
     return any(names_day(flow.words, day, flow.record.today) for day in days)
 
 
-def _links(rules: FlowRules, flow: Flow, spec: ToolSpec, each: _Judged) -> Iterator[Finding]:
+def _links(rules: FlowRules, flow: Flow, spec: ToolSpec, each: Judged) -> Iterator[Finding]:
     """Addresses inside a text that leaves need authority of their own: a message must not carry a stranger's link."""
     value = each.argument.value
     if each.argument.role is not Role.CONTENT or not isinstance(value, str) or spec.kind is not Kind.EXTERNAL:
@@ -174,13 +125,13 @@ def _links(rules: FlowRules, flow: Flow, spec: ToolSpec, each: _Judged) -> Itera
         about = Endorsable(Role.CONTENT, each.argument.path, key[1], mark)
         pointed = mark.authority is Authority.POINTED and flow.words.links
         asked = pointed or mark.authority is Authority.ATTESTED
-        yield Finding(Code.FLOW_LINK if asked else Code.FLOW_LINK_FOREIGN, key[1][:_SHOWN_CHARS], about)
+        yield Finding(Code.FLOW_LINK if asked else Code.FLOW_LINK_FOREIGN, key[1][:SHOWN_CHARS], about)
 
 
 # --- clearance --------------------------------------------------------------------------------------------------
 
 
-def _clearance(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[_Judged]) -> Iterator[Finding]:
+def _clearance(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[Judged]) -> Iterator[Finding]:
     """What the context holds may go only to who may see it.
 
     Without a hijack the user's request decides for private data; secrets and a result's readers are looked at always.
@@ -191,53 +142,38 @@ def _clearance(rules: FlowRules, flow: Flow, spec: ToolSpec, judged: list[_Judge
     if flow.confidentiality is Confidentiality.PUBLIC or _only_users_words(flow, judged):
         return
     if not dests:
-        yield from _service_clearance(rules, flow, spec)
+        yield from service_clearance(rules, flow, spec)
         return
     for each in dests:
         yield from _dest_clearance(rules, flow, each)
 
 
-def _dest_clearance(rules: FlowRules, flow: Flow, each: _Judged) -> Iterator[Finding]:
+def _dest_clearance(rules: FlowRules, flow: Flow, each: Judged) -> Iterator[Finding]:
     known = each.authority >= Authority.INTERNAL
-    about = _endorsable(each)
+    about = endorsable(each)
     if flow.readers is not None and _is_reader(flow, each):
         return
     if flow.confidentiality is Confidentiality.SECRET or (flow.readers is not None):
-        yield Finding(Code.FLOW_SECRET_NAMED if known else Code.FLOW_SECRET, _shown(each.argument), about)
+        yield Finding(Code.FLOW_SECRET_NAMED if known else Code.FLOW_SECRET, shown_argument(each.argument), about)
     elif (flow.tainted and not known) or (
-        each.mark == ZONE and not _may_see(rules.zone.clearance, flow.confidentiality)
+        each.mark == ZONE and not may_see(rules.zone.clearance, flow.confidentiality)
     ):
-        yield Finding(Code.FLOW_CLEARANCE, _shown(each.argument), about)
+        yield Finding(Code.FLOW_CLEARANCE, shown_argument(each.argument), about)
     elif flow.tainted and flow.unasked is not Confidentiality.PUBLIC and not _is_ours(rules, flow, each):
-        yield Finding(Code.FLOW_UNASKED, _shown(each.argument), about)
+        yield Finding(Code.FLOW_UNASKED, shown_argument(each.argument), about)
 
 
-def _is_ours(rules: FlowRules, flow: Flow, each: _Judged) -> bool:
+def _is_ours(rules: FlowRules, flow: Flow, each: Judged) -> bool:
     """Whether a destination is the user or inside the zone, whatever else gives it authority."""
     keys = keys_of(each.argument.value)
     return keys[-1][1] in rules.own or is_inside(flow, rules, keys)
 
 
-def _is_reader(flow: Flow, each: _Judged) -> bool:
+def _is_reader(flow: Flow, each: Judged) -> bool:
     return flow.readers is not None and fold(str(each.argument.value)) in flow.readers
 
 
-def _service_clearance(rules: FlowRules, flow: Flow, spec: ToolSpec) -> Iterator[Finding]:
-    name = spec.service or spec.name
-    clearance = rules.clearances.get(name.casefold(), spec.clearance)
-    if _may_see(clearance, flow.confidentiality) or ("service", name) in flow.granted:
-        return
-    if flow.confidentiality is Confidentiality.SECRET:
-        yield Finding(Code.FLOW_SECRET, name)
-    elif flow.tainted:
-        yield Finding(Code.FLOW_CLEARANCE, name)
-
-
-def _may_see(clearance: Confidentiality, level: Confidentiality) -> bool:
-    return _LEVELS.index(clearance) >= _LEVELS.index(level)
-
-
-def _only_users_words(flow: Flow, judged: list[_Judged]) -> bool:
+def _only_users_words(flow: Flow, judged: list[Judged]) -> bool:
     """Whether nothing goes out but what the user typed: that tells nobody anything of the context."""
     return all(
         each.authority is Authority.USER or (isinstance(each.argument.value, str) and _is_typed(flow, each))
@@ -245,7 +181,7 @@ def _only_users_words(flow: Flow, judged: list[_Judged]) -> bool:
     )
 
 
-def _is_typed(flow: Flow, each: _Judged) -> bool:
+def _is_typed(flow: Flow, each: Judged) -> bool:
     text = fold(str(each.argument.value))
     return each.argument.role is Role.CONTENT and (text in flow.words.quoted or f" {text} " in f" {flow.words.text} ")
 
@@ -253,7 +189,7 @@ def _is_typed(flow: Flow, each: _Judged) -> bool:
 # --- limits -----------------------------------------------------------------------------------------------------
 
 
-def _limits(rules: FlowRules, flow: Flow, act: Act, judged: list[_Judged]) -> Iterator[Finding]:
+def _limits(rules: FlowRules, flow: Flow, act: Act, judged: list[Judged]) -> Iterator[Finding]:
     """Amounts that the user did not type are bounded, one by one and in sum; the same effect twice is asked about."""
     limit = _limit(rules, act.spec)
     if limit is None:
@@ -267,7 +203,7 @@ def _limits(rules: FlowRules, flow: Flow, act: Act, judged: list[_Judged]) -> It
         if amount > limit.per_call or flow.spent.get(name, 0.0) + amount > limit.per_day:
             strange = each.authority is Authority.UNTRUSTED
             code = Code.FLOW_LIMIT_FOREIGN if strange and flow.tainted else Code.FLOW_LIMIT
-            yield Finding(code, _shown(each.argument), _endorsable(each))
+            yield Finding(code, shown_argument(each.argument), endorsable(each))
     if call_key(act) in flow.done:
         yield Finding(Code.FLOW_REPEAT, act.spec.name)
 
@@ -305,97 +241,7 @@ def call_key(act: Act) -> str:
     return f"{act.spec.name} {parts}"
 
 
-# --- asking the world -------------------------------------------------------------------------------------------
-
-
-def _fetch(rules: FlowRules, flow: Flow, spec: ToolSpec, each: _Judged) -> Iterator[Finding]:
-    """A fetched address is told something: that it was chosen, and whatever its text says."""
-    if each.argument.role is not Role.DEST or not keys_of(each.argument.value):
-        return
-    if _free_to_fetch(flow, each):
-        return
-    if not _enough_dest(spec, each):
-        ungranted = bool(spec.grant) and spec.grant not in flow.words.grants and not flow.words.delegated
-        for finding in _verdict(flow, each, Code.FLOW_DEST, Code.FLOW_DEST_FOREIGN, enough=False):
-            foreign = finding.code is Code.FLOW_DEST and ungranted and flow.words.clear
-            yield Finding(Code.FLOW_DEST_FOREIGN, finding.what, finding.about) if foreign else finding
-        return
-    if each.authority is Authority.USER:
-        return
-    bits = leak_bits(flow)
-    if flow.confidentiality is Confidentiality.SECRET:
-        yield Finding(Code.FLOW_LEAK_SECRET, _shown(each.argument))
-    elif flow.confidentiality is Confidentiality.PRIVATE:
-        host = host_of(keys_of(each.argument.value)[0][1])
-        over = flow.bits + bits > rules.bits_per_task
-        if over or flow.bits_by_origin.get(host, 0.0) + bits > rules.bits_per_origin_and_day:
-            yield Finding(Code.FLOW_LEAK, _shown(each.argument), _endorsable(each))
-
-
-def _free_to_fetch(flow: Flow, each: _Judged) -> bool:
-    """Without a hijack the model fetches for the user, with one an empty-handed sub-agent may browse: it has nothing to
-    tell. With a secret only what the user or the policy named."""
-    if flow.tainted:
-        return flow.quarantine and flow.confidentiality is Confidentiality.PUBLIC
-    return flow.confidentiality is not Confidentiality.SECRET or each.authority >= Authority.POLICY
-
-
-def leak_bits(flow: Flow) -> float:
-    """What one ordered fetch tells: which of the n addresses that stood verbatim, or none. In bits."""
-    known = flow.record.urls | {text for kind, text in flow.words.addresses if kind == "url"}
-    return math.log2(len(known) + 1)
-
-
-def fetch_cost(rules: FlowRules, flow: Flow, act: Act) -> tuple[str, float]:
-    """The host that a fetch tells something, and the bits; ("", 0) when it tells nothing that counts."""
-    if act.spec.kind is not Kind.FETCH or not flow.tainted or flow.confidentiality is Confidentiality.PUBLIC:
-        return "", 0.0
-    for argument in act.arguments:
-        keys = keys_of(argument.value)
-        if (
-            argument.role is Role.DEST
-            and keys
-            and mark_of(flow, rules, Role.DEST, argument.value).authority < Authority.USER
-        ):
-            return host_of(keys[0][1]), leak_bits(flow)
-    return "", 0.0
-
-
-def _query(rules: FlowRules, flow: Flow, act: Act) -> Iterator[Finding]:
-    """A search engine or an embedder reads what it is asked: after taint only words of the user's, or of the public."""
-    if flow.confidentiality is Confidentiality.PUBLIC:
-        return
-    name = act.spec.service or act.spec.name
-    clearance = rules.clearances.get(name.casefold(), act.spec.clearance)
-    if _may_see(clearance, flow.confidentiality) or ("service", name) in flow.granted:
-        return
-    texts = [a for a in act.arguments if a.role is not Role.DERIVED and keys_of(a.value)]
-    if all(_is_asked(flow, a) for a in texts):
-        return
-    if flow.confidentiality is Confidentiality.SECRET:
-        yield Finding(Code.FLOW_SECRET, name)
-    elif flow.tainted:
-        yield Finding(Code.FLOW_CLEARANCE, name)
-
-
-def _is_asked(flow: Flow, argument: Argument) -> bool:
-    words = fold(str(argument.value))
-    return all(
-        token in flow.words.tokens or token in flow.words.common
-        for s in lex.sentences(words)
-        for token in lex.tokens(s)
-    )
-
-
-# --- for questions ----------------------------------------------------------------------------------------------
-
-
-def _endorsable(each: _Judged) -> Endorsable:
-    return Endorsable(each.argument.role, each.argument.path, str(each.argument.value)[:_SHOWN_CHARS], each.mark)
-
-
-def _shown(argument: Argument) -> str:
-    return f"{argument.path} = {str(argument.value)[:_SHOWN_CHARS]!r}"
+# --- answers ----------------------------------------------------------------------------------------------------
 
 
 def endorsed_keys(act: Act, about: Iterable[Endorsable]) -> frozenset[tuple[Role, Key]]:
