@@ -47,33 +47,40 @@ _CASE_LINE: Final = re.compile(r"\s*(?:case\s*=\s*\[\s*)?(?:\{|\[\[\s*case\s*\]\
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One case. `verdict` and `code` are what is expected, None for whatever comes."""
+class Expectation:
+    """What a case expects; None for whatever comes. `line` counts from 1, 0 when it is not known."""
 
     name: str
     line: int
-    request: Request
-    flow: Flow
     verdict: Verdict | None
     code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case about a single effect."""
+
+    expected: Expectation
+    request: Request
+    flow: Flow
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a case."""
 
-    case: Case
+    expected: Expectation
     decision: Decision
 
     @property
     def passed(self) -> bool:
-        case, got = self.case, self.decision
-        return (case.verdict in {None, got.verdict}) and (case.code in {None, got.code})
+        wanted, got = self.expected, self.decision
+        return wanted.verdict in {None, got.verdict} and wanted.code in {None, got.code}
 
     @property
     def sentence(self) -> str:
         """Expected and given."""
-        wanted = " ".join(filter(None, (self.case.verdict, self.case.code)))
+        wanted = " ".join(filter(None, (self.expected.verdict, self.expected.code)))
         got = self.decision
         return f"expected {wanted}, and {got.rule} gives {got.verdict} {got.code}: {got.sentence}"
 
@@ -96,14 +103,19 @@ def parse_cases(data: bytes) -> tuple[Case, ...]:
     cases, session = tree.get("case"), _session(tree.get("session", {}))
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         raise CasesMalformed("case is a list of tables")
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if _CASE_LINE.match(line)]
-    lines = lines if len(lines) == len(cases) else [0] * len(cases)
+    lines = case_lines(text, len(cases))
     return tuple(_case(case, line, session) for case, line in zip(cases, lines, strict=True))
 
 
 def run_cases(policies: Sequence[Policy], cases: Sequence[Case]) -> tuple[Outcome, ...]:
     """Decide every case under the meet of `policies`."""
-    return tuple(Outcome(case, decide_all(policies, case.flow, case.request)) for case in cases)
+    return tuple(Outcome(case.expected, decide_all(policies, case.flow, case.request)) for case in cases)
+
+
+def case_lines(text: str, count: int) -> list[int]:
+    """The lines on which the cases of a table begin, zeros when they are written some other way."""
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if _CASE_LINE.match(line)]
+    return lines if len(lines) == count else [0] * count
 
 
 def _session(tree: object) -> dict[str, str]:
@@ -124,14 +136,13 @@ def _case(tree: dict[str, Any], line: int, session: dict[str, str]) -> Case:
     if not {"verdict", "code"} & tree.keys():
         raise CasesMalformed(f"{where}: it expects nothing; give verdict, code, or both")
     _check_types(tree, where)
-    return Case(
+    expected = Expectation(
         name=tree.get("name") or _spelled(tree, subjects[0]),
         line=line,
-        request=_request(tree, session, where),
-        flow=_flow(tree),
         verdict=_member(Verdict, tree.get("verdict"), where),
         code=_code(tree.get("code"), where),
     )
+    return Case(expected, _request(tree, session, where), _flow(tree))
 
 
 def _check_types(tree: dict[str, Any], where: str) -> None:
