@@ -15,6 +15,7 @@ from localgpt.policy import (
     Flow,
     Reach,
     ReadPath,
+    Request,
     Run,
     UnknownTool,
     WritePath,
@@ -46,13 +47,10 @@ def test_the_line_is_shown_then_signed_and_answers_the_next_question(opened: Des
     assert (signed["by"], signed["sequence"]) == ("grant", 2)
     assert opened.entries("approval")[0]["choice"] == "forever"
     assert not [event for event in opened.events if isinstance(event, Notice)]
-    # what was read are a stranger's words: from now on only a grant that says so answers, and its line does
-    opened.user.answers = [Answer(Choice.FOREVER)]
     opened.call("read_file", path=str(outside))
-    assert opened.user.asked[1].grant == line.replace(" }]", ", even_when_tainted = true }]")
-    opened.call("read_file", path=str(outside))
-    assert len(opened.user.asked) == 2
-    assert str(opened.entries("decision")[-1]["rule"]).startswith("allow read")
+    assert len(opened.user.asked) == 1
+    wanted = Request("read_file", (ReadPath(str(outside)),), opened.confinement.scope)
+    assert opened.guard.decide(Flow(), wanted).code == "rule.allow"
 
 
 def test_an_answer_that_was_not_offered_is_a_denial(opened: Desk):

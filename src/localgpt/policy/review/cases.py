@@ -43,7 +43,8 @@ _FLAGS: Final = ("untrusted", "secret", "tainted", "confirmed", "nothing")
 _TEXTS: Final = ("read", "write", "connect", "model", "tool", "reach", "host", "verdict", "code", "name")
 _KEYS: Final = frozenset({*_SUBJECTS, *_FLAGS, *_TEXTS, "port"})
 _SESSION: Final = {"home": HOME, "project": PROJECT, "workspace": WORKSPACE}
-_CASE_LINE: Final = re.compile(r"\s*(?:case\s*=\s*\[\s*)?(?:\{|\[\[\s*case\s*\]\])")
+_HEADER: Final = re.compile(r"\s*\[\[\s*case\s*\]\]")
+_INLINE: Final = re.compile(r"\s*(?:case\s*=\s*\[\s*)?\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,12 @@ def run_cases(policies: Sequence[Policy], cases: Sequence[Case]) -> tuple[Outcom
 
 def case_lines(text: str, count: int) -> list[int]:
     """The lines on which the cases of a table begin, zeros when they are written some other way."""
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if _CASE_LINE.match(line)]
-    return lines if len(lines) == count else [0] * count
+    numbered = list(enumerate(text.split("\n"), 1))
+    for begins in (_HEADER, _INLINE):
+        lines = [number for number, line in numbered if begins.match(line)]
+        if len(lines) == count:
+            return lines
+    return [0] * count
 
 
 def _session(tree: object) -> dict[str, str]:
