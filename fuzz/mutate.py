@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 TOKENS = (
     b"```toml policy\n", b"```\n", b"~~~", b"> ", b"[[deny]]\n", b"[[allow]]\n",
     b'argv = ["rm"]\n', b"extends = 'strict'\n",
+    b"[flow]\n", b"[zone.own]\n", b"domains = ['a.org']\n", b"[limit.pay]\nper_call = 1\nper_day = 2\n",
     b"even_when_tainted = true\n", b'"', b"\\", b"'''", b"\x00", b"\r", b"\xff",
     b"\xe2\x80\xae", b"\xf3\xa0\x81\xa1", b"\xef\xbb\xbf",
     b"1e999", b"-0", b"9007199254740993", b"NaN", b"\\u0041", b"{", b"[" * 200, b"\n\n\xe2\x80\x94 a ", b"=", b"==\n",

@@ -13,7 +13,6 @@ from localgpt.policy import Document, parse_document, parse_manifest, starter_do
 from localgpt.policy.builtin import shipped
 from localgpt.policy.emit import emit_document
 from localgpt.policy.errors import CasesMalformed, DocumentError, ManifestCorrupted, StateCorrupted
-from localgpt.policy.model import Rule
 from localgpt.policy.noted import parse_policy_note
 from localgpt.policy.review import parse_cases
 from localgpt.policy.state import Pin, Snapshot
@@ -53,14 +52,14 @@ def document(data: bytes) -> None:
             raise AssertionError("an error has a code of its own") from error
         return
     try:
-        again = parse_document(emit_document(found.prose, found.rules, extends=found.extends))
+        again = parse_document(emit_document(found.prose, found.rules, extends=found.extends, flow=found.flow))
     except DocumentError:
         return
     assert _meaning(again) == _meaning(found)
 
 
-def _meaning(found: Document) -> tuple[str, str, tuple[Rule, ...]]:
-    return found.prose, found.extends, tuple(replace(rule, line=0) for rule in found.rules)
+def _meaning(found: Document) -> tuple[object, ...]:
+    return found.prose, found.extends, found.flow, tuple(replace(rule, line=0) for rule in found.rules)
 
 
 def manifest(data: bytes) -> None:

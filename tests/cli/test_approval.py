@@ -182,3 +182,18 @@ def test_what_is_being_drawn_is_finished_first() -> None:
     )
     approver.ask(QUESTION)
     assert order == [""]
+
+
+GRANTING = replace(QUESTION, grant='allow = [{ connect = ["example.org:443"] }]')
+
+
+def test_an_answer_for_ever_is_offered_with_the_line_that_it_signs() -> None:
+    asked = Asked((1.0, "f"), question=GRANTING)
+    assert asked.answer == Answer(Choice.FOREVER)
+    rows = "\n".join(question_rows(GRANTING, MONO, 100))
+    assert "forever adds this line to your policy, and signs it:" in rows
+    assert 'allow = [{ connect = ["example.org:443"] }]' in rows
+
+
+def test_without_a_grant_the_key_answers_nothing() -> None:
+    assert Asked((1.0, "f")).answer == Answer(Choice.DENY, "nobody answered in time")

@@ -40,6 +40,44 @@ def test_rules_without_prose_always_have_a_document(found):
     assert len(parse_document(emit_document("", found)).rules) == len(found)
 
 
+FLOW = rb"""```toml policy
+[[deny]]
+argv = ["rm"]
+
+[zone.own]
+domains = ["Example.com"]
+members = ["Ann \"A\" Lee", "Emile"]
+clearance = "public"
+
+[limit.pay]
+per_call = 50
+per_day = 1e3
+
+[flow]
+own = ["me@example.com"]
+grants = ["calendar"]
+bits_per_task = 0.5
+regions = ["eu"]
+
+[clearance]
+"api.example.com" = "private"
+
+[region]
+"api.example.com" = "us"
+```
+"""
+
+
+def test_tables_about_flows_read_back():
+    document = parse_document(FLOW)
+    assert document.flow is not None
+    data = emit_document("", document.rules, flow=document.flow)
+    again = parse_document(data)
+    assert (again.flow, meaning(again)) == (document.flow, meaning(document))
+    assert emit_document("", again.rules, flow=again.flow) == data
+    assert parse_document(with_grant(FLOW, GRANT)).flow == document.flow
+
+
 _lines = st.sampled_from(
     [
         "```toml policy",
@@ -60,7 +98,9 @@ _lines = st.sampled_from(
 def test_emit_after_parse_means_the_same_or_is_an_error(text):
     try:
         document = parse_document(text.encode())
-        again = parse_document(emit_document(document.prose, document.rules, extends=document.extends))
+        again = parse_document(
+            emit_document(document.prose, document.rules, extends=document.extends, flow=document.flow)
+        )
     except DocumentError:
         return
     assert meaning(again) == meaning(document)

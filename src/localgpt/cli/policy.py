@@ -245,21 +245,21 @@ def _decides(rule: str, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _run(policies: Sequence[Policy], table: bytes) -> Sequence[Outcome]:
-    from localgpt.policy.review import parse_cases, run_cases
+    from localgpt.policy.review import run_table
 
-    return run_cases(policies, parse_cases(table))
+    return run_table(policies, table)
 
 
 def _test_builtin() -> list[Result]:
     from localgpt.policy import builtin_policy
     from localgpt.policy.builtin import shipped
 
-    name = "cases/builtin.toml"
-    return [_case_result(outcome, name) for outcome in _run([builtin_policy()], shipped(name))]
+    tables = ("cases/builtin.toml", "cases/flow.toml")
+    return [_case_result(outcome, name) for name in tables for outcome in _run([builtin_policy()], shipped(name))]
 
 
 def _case_result(outcome: Outcome, table: str) -> Result:
-    case = outcome.case
+    case = outcome.expected
     if outcome.passed:
         return Result("case", "none", "as expected", table, case.line, name=case.name)
     return Result("case", "error", f"{case.name}: {outcome.sentence}", table, case.line, name=case.name)

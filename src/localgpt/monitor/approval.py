@@ -122,12 +122,13 @@ class Approvals:
         diff: str,
         endorse: tuple[Endorsable, ...] = (),
         remember: bool = True,
+        grant: str = "",
     ) -> Answer:
         """Ask the user, unless the session already has the answer or too much was asked.
 
         `endorse`: the values the answer is about. `remember` False: an answer for the session endorses these values and
-        says nothing of the whole call. The digest is taken again after the answer: when a script changed meanwhile,
-        the answer is worthless.
+        says nothing of the whole call. `grant`: what the answer for ever would sign, "" when it is not offered. The
+        digest is taken again after the answer: when a script changed meanwhile, the answer is worthless.
         """
         digest, key = call.digest(), call.session_key()
         if remember and key in self._granted:
@@ -136,12 +137,14 @@ class Approvals:
         if self._asked > MAX_QUESTIONS:
             return Answer(Choice.DENY, _FLOOD)
         answer = self._approver.ask(
-            Question(call.tool, call.argv, call.cwd, code, sentence, diff, digest, EXPIRES_S, endorse)
+            Question(call.tool, call.argv, call.cwd, code, sentence, diff, digest, EXPIRES_S, endorse, grant)
         )
+        if answer.choice is Choice.FOREVER and not grant:
+            return Answer(Choice.DENY, "an answer that was not offered")
         if answer.choice is Choice.DENY:
             return answer
         if call.digest() != digest:
             return Answer(Choice.DENY, "a file that the call names changed while it was being approved")
-        if remember and answer.choice is Choice.SESSION:
+        if remember and answer.choice in {Choice.SESSION, Choice.FOREVER}:
             self._granted.add(key)
         return answer

@@ -83,6 +83,7 @@ class Choice(StrEnum):
 
     ONCE = "once"
     SESSION = "session"
+    FOREVER = "forever"  #: the grant that the question showed is signed; counts for this call in any case
     DENY = "deny"
 
 
@@ -93,6 +94,7 @@ class Question:
     `digest` (hex SHA-256) binds the answer to exactly this tool, argv, working directory, environment, plan and
     content; an answer to another digest is worthless. `expires_s`: no answer within it is a denial. `endorse`: the
     values in question, each with its role and where it stood; an answer for the session confirms these alone.
+    `grant`: the one line of the policy that the answer `FOREVER` would add and sign; "" when that is not offered.
     """
 
     tool: str
@@ -104,6 +106,7 @@ class Question:
     digest: str
     expires_s: float
     endorse: tuple[Endorsable, ...] = ()
+    grant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

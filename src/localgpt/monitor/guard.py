@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from localgpt.monitor.forever import grant_for
 from localgpt.policy import (
     Decision,
     Effective,
     Flow,
+    Manifest,
     PolicyState,
     PolicyStore,
     Request,
+    Rule,
     Scope,
     Subject,
     denied_patterns,
 )
 from localgpt.policy.authority import FlowRules
+from localgpt.policy.emit import emit_grant
 
 
 class PolicyGuard:
@@ -51,6 +55,26 @@ class PolicyGuard:
     def flow_rules(self) -> FlowRules:
         """What applies to flows: of the signed document when it is valid, else of the built-in rules."""
         return self._effective.policies[0].flow
+
+    def grant_for(self, flow: Flow, request: Request, decision: Decision) -> Rule | None:
+        """The rule that an answer for ever would sign here; None when that cannot be offered.
+
+        A policy that is not valid takes no grant, and one that a private key signs takes none from this process.
+        """
+        if self._effective.state is not PolicyState.VALID or self._store.public_key is not None:
+            return None
+        return grant_for(self._effective.policies, flow, request, decision)
+
+    def sign_grant(self, rule: Rule) -> Manifest:
+        """Add the rule to the document, sign it, and decide under it from now on.
+
+        Raises:
+            PolicyError: it could not be signed; what was signed last still applies.
+        """
+        try:
+            return self._store.grant(rule, shown=emit_grant(rule))
+        finally:
+            self._effective = self._store.load()
 
     def denied_reads(self, scope: Scope) -> tuple[str, ...]:
         """Absolute patterns of what the user's rules deny to read: lists and searches leave it out."""

@@ -18,7 +18,7 @@ from localgpt.monitor.events import Answer, SessionStatus
 from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.requests import Prepared
 from localgpt.monitor.results import Ran
-from localgpt.policy import Connect, Decision, Effect, Flow, Reach, ReadPath, Run, Verdict, WritePath
+from localgpt.policy import Connect, Decision, Effect, Flow, Manifest, Reach, ReadPath, Run, Verdict, WritePath
 from localgpt.sandbox import Proof
 from localgpt.sandbox.aftermath import Left
 from localgpt.sandbox.egress import Connection
@@ -203,6 +203,17 @@ class Journal:
             key_id=None if manifest is None else manifest.key_id or None,
             code=None if status.problem is None else token(status.problem.code),
             path=guard.document_path,
+        )
+
+    def policy_signed(self, manifest: Manifest, path: str) -> None:
+        """Write that a grant was signed."""
+        self._note(
+            "policy.signed",
+            sequence=manifest.sequence,
+            document=manifest.content_sha256,
+            by=manifest.signed_by,
+            key_id=manifest.key_id,
+            path=path,
         )
 
     def sandbox_proof(self, proof: Proof | None, plan_digest: str | None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from localgpt.errors import LocalGptError, SandboxError
+from localgpt.errors import LocalGptError, PolicyError, SandboxError
 from localgpt.monitor.approval import Approvals, ExactCall
 from localgpt.monitor.children import Room
 from localgpt.monitor.confinement import Confinement, EffectsOff
@@ -40,7 +40,19 @@ from localgpt.monitor.prompt import with_policy
 from localgpt.monitor.requests import Prepared, prepare, prepare_shell
 from localgpt.monitor.results import Ran, about, read_reply, read_shell
 from localgpt.monitor.screening import noticed
-from localgpt.policy import CallModel, Decision, Effect, Flow, ReadPath, Request, UnknownTool, Verdict, WritePath
+from localgpt.policy import (
+    CallModel,
+    Decision,
+    Effect,
+    Flow,
+    ReadPath,
+    Request,
+    Rule,
+    UnknownTool,
+    Verdict,
+    WritePath,
+)
+from localgpt.policy.emit import emit_grant
 from localgpt.sandbox import Completed
 from localgpt.sandbox.denials import denials
 from localgpt.tools import (
@@ -118,6 +130,7 @@ class Mediator:
         if self._host.declarations.lookups:
             self._ledger.belong(members(self._host))
         self._attachments: list[Attachment] = []
+        self._untold: list[str] = []
 
     # --- life of a session --------------------------------------------------------------------------------------
 
@@ -324,6 +337,7 @@ class Mediator:
 
     def _ask(self, call_id: str, prepared: Prepared, decision: Decision, diff: str) -> Answer:
         call, act = self._exact_call(prepared), act_of(prepared)
+        rule = self._grant_for(prepared.tool, prepared.effects, decision)
         answer = self._approvals.ask(
             call,
             code=decision.code,
@@ -331,8 +345,11 @@ class Mediator:
             diff=diff,
             endorse=decision.endorse,
             remember=act is None,
+            grant="" if rule is None else emit_grant(rule),
         )
         self._journal.answered(call_id, answer, call.digest())
+        if rule is not None and answer.choice is Choice.FOREVER:
+            self._sign_grant(rule)
         if answer.choice is Choice.DENY:
             self._ledger.refused(decision)
         elif act is not None and answer.choice is Choice.SESSION:
@@ -433,13 +450,30 @@ class Mediator:
         self._journal.model_called(call, model.host, model.reach)
         return call
 
+    def _grant_for(self, tool: str, effects: tuple[Effect, ...], decision: Decision) -> Rule | None:
+        request = Request(tool, effects, self._confinement.scope)
+        return self._guard.grant_for(self._ledger.flow, request, decision)
+
+    def _sign_grant(self, rule: Rule) -> None:
+        """What cannot be signed is told; the answer still counts for this call."""
+        try:
+            self._journal.policy_signed(self._guard.sign_grant(rule), self._guard.document_path)
+        except PolicyError as error:
+            self._untold.append(f"the grant was not signed: {error}")
+        self._journal.policy_state(self._guard)
+
     def _approved_model(self, request: ModelRequest, model: ChosenModel, decision: Decision) -> bool:
         if decision.verdict is Verdict.DENY:
             return False
         shown = ("model", model.endpoint.provider, model.host, model.endpoint.model)
         call = ExactCall("model", shown, "", (), "", b"")
-        answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff="")
+        called = (CallModel(model.endpoint.provider, model.host, model.reach, model.confirmed),)
+        rule = self._grant_for("model", called, decision)
+        grant = "" if rule is None else emit_grant(rule)
+        answer = self._approvals.ask(call, code=decision.code, sentence=decision.sentence, diff="", grant=grant)
         self._journal.answered(request.request_id, answer, call.digest())
+        if rule is not None and answer.choice is Choice.FOREVER:
+            self._sign_grant(rule)
         return answer.choice is not Choice.DENY
 
     def model_answered(self, call: GatewayCall, answer: ModelDone | ModelFailed) -> None:
@@ -451,6 +485,8 @@ class Mediator:
         if change := self._guard.refresh():
             self._journal.policy_state(self._guard)
             yield Notice(Level.WARNING, change)
+        while self._untold:
+            yield Notice(Level.WARNING, self._untold.pop(0))
 
 
 def _refusal(call_id: str, settled: _Settled) -> ToolResult:

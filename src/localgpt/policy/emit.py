@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from localgpt.policy.authority import FlowRules
 from localgpt.policy.document import Document, parse_document
 from localgpt.policy.errors import DocumentError, GrantRefused
 from localgpt.policy.model import Rule, Subject, Verdict
@@ -17,18 +18,19 @@ _SPECIAL: Final = frozenset("*?[]{}\\")
 _LITERAL: Final = frozenset({Subject.READ, Subject.WRITE, Subject.TOOL})
 
 
-def emit_document(prose: str, rules: Iterable[Rule], *, extends: str = "") -> bytes:
-    """The canonical document of `prose` and `rules`: one policy block, then the prose.
+def emit_document(prose: str, rules: Iterable[Rule], *, extends: str = "", flow: FlowRules | None = None) -> bytes:
+    """The canonical document of `prose`, `rules` and tables about flows: one policy block, then the prose.
 
     Raises:
         DocumentError: no document has this prose or these rules.
     """
     given = tuple(rules)
     head = f"extends = {_string(extends)}\n\n" if extends else ""
-    block = head + "\n".join(emit_rule(rule) for rule in given)
+    block = head + "\n".join([*map(emit_rule, given), *([] if flow is None else emit_flow(flow))])
     data = f"```toml policy\n{block}```\n{prose and f'{chr(10)}{prose}{chr(10)}'}".encode("utf-8", "surrogatepass")
     again = parse_document(data)
-    if (again.prose, _without_lines(again.rules), again.extends) != (prose, _without_lines(given), extends):
+    meant = (prose, _without_lines(given), extends, flow)
+    if (again.prose, _without_lines(again.rules), again.extends, again.flow) != meant:
         raise DocumentError("no document reads back as this prose and these rules")
     return data
 
@@ -41,6 +43,24 @@ def emit_rule(rule: Rule) -> str:
     if rule.even_when_tainted:
         lines.append("even_when_tainted = true")
     return "\n".join(lines) + "\n"
+
+
+def emit_flow(flow: FlowRules) -> list[str]:
+    """The tables about flows, each with a line feed at its end. Names are written folded, as they are compared."""
+    zone = [("domains", flow.zone.domains), ("members", sorted(flow.zone.members))]
+    words = [("own", sorted(flow.own)), ("grants", sorted(flow.grants)), ("regions", sorted(flow.allowed_regions))]
+    bits = f"bits_per_task = {flow.bits_per_task}\nbits_per_origin_and_day = {flow.bits_per_origin_and_day}\n"
+    tables = [
+        "[zone.own]\n" + "".join(f"{key} = {_list(tuple(names))}\n" for key, names in zone)
+        + f"clearance = {_string(flow.zone.clearance)}\n",
+        "[flow]\n" + "".join(f"{key} = {_list(tuple(names))}\n" for key, names in words) + bits,
+    ]  # fmt: skip
+    for name, limit in sorted(flow.limits.items()):
+        tables.append(f"[limit.{_string(name)}]\nper_call = {limit.per_call}\nper_day = {limit.per_day}\n")
+    for title, pairs in (("clearance", flow.clearances), ("region", flow.regions)):
+        lines = "".join(f"{_string(name)} = {_string(value)}\n" for name, value in sorted(pairs.items()))
+        tables += [f"[{title}]\n{lines}"] if lines else []
+    return tables
 
 
 def emit_grant(rule: Rule) -> str:
@@ -84,8 +104,8 @@ _BY_HAND: Final = "write the rule by hand: localgpt policy edit"
 
 
 def _grew_by(before: Document, after: Document, rule: Rule) -> bool:
-    wanted = (before.prose, before.extends, (*_without_lines(before.rules), *_without_lines((rule,))))
-    return (after.prose, after.extends, _without_lines(after.rules)) == wanted
+    wanted = (before.prose, before.extends, before.flow, (*_without_lines(before.rules), *_without_lines((rule,))))
+    return (after.prose, after.extends, after.flow, _without_lines(after.rules)) == wanted
 
 
 def _without_lines(rules: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -29,6 +29,13 @@ PROVOKED = [
     ('[[allow]]\nconnect = ["*.com"]', [("check.too-wide", 4)]),
     ('[[allow]]\nconnect = ["*.example.com"]\neven_when_tainted = true', [("check.too-wide", 4)]),
     ('[[allow]]\ntool = ["*"]', [("check.too-wide", 4)]),
+    ('[zone.own]\ndomains = ["gmail.com"]', [("check.too-wide", 0)]),
+    ('[zone.own]\ndomains = ["co.uk"]', [("check.too-wide", 0)]),
+    ('[zone.own]\nclearance = "secret"', [("check.too-wide", 0)]),
+    ('[clearance]\n"api.example.com" = "secret"', [("check.too-wide", 0)]),
+    ("[flow]\nbits_per_task = 10000", [("check.too-wide", 0)]),
+    ("[limit.pay]\nper_call = 100\nper_day = 50", [("check.unreachable-grant", 0)]),
+    ('[flow]\ngrants = ["calender"]', [("check.unreachable-grant", 0)]),
 ]
 
 
@@ -38,6 +45,8 @@ def test_each_finding(text, expected):
 
 
 HONEST = [
+    '[zone.own]\ndomains = ["example.com"]\nmembers = ["Ann"]\n[limit.pay]\nper_call = 50\nper_day = 100',
+    '[flow]\nown = ["me@example.com"]\ngrants = ["calendar"]\n[clearance]\n"api.example.com" = "private"',
     '[[deny]]\nargv = ["git", "push"]\n[[deny]]\nargv = ["git", "reset", "--hard"]',
     '[[deny]]\nread = ["**/customers/**"]\n[[ask]]\nwrite = ["migrations/**", "**/*.lock"]',
     '[[allow]]\nwrite = ["/home/me/notes/**"]\neven_when_tainted = true',

@@ -21,6 +21,7 @@ from localgpt.monitor.events import Answer, Choice, Question
 
 NO_TERMINAL: Final = "nobody could be asked: there is no terminal"
 _OPTIONS: Final = (Option("o", "once"), Option("s", "session"), Option("d", "deny", safe=True))
+_WITH_GRANT: Final = (*_OPTIONS[:2], Option("f", "forever"), _OPTIONS[2])
 _REASONS: Final = {
     How.TIME_OUT: "nobody answered in time",
     How.INTERRUPT: "the user stopped the turn",
@@ -73,7 +74,7 @@ class TerminalApprover:
             self._screen,
             self._keyboard,
             lambda width: question_rows(question, looks, width),
-            _OPTIONS,
+            _WITH_GRANT if question.grant else _OPTIONS,
             default="d",
             expires_s=question.expires_s,
             clock=self._clock,
@@ -87,6 +88,8 @@ class TerminalApprover:
             return Answer(Choice.ONCE)
         if chosen.key == "s":
             return Answer(Choice.SESSION)
+        if chosen.key == "f":
+            return Answer(Choice.FOREVER)
         if chosen.how not in {How.KEY, How.ESCAPE}:
             return Answer(Choice.DENY, _REASONS[chosen.how])
         words = "why (goes to the model, Enter for nothing): "
@@ -95,7 +98,12 @@ class TerminalApprover:
         return Answer(Choice.DENY, reason)
 
     def _tell(self, answer: Answer) -> None:
-        words = {Choice.ONCE: "approved once", Choice.SESSION: "approved for this session", Choice.DENY: "denied"}
+        words = {
+            Choice.ONCE: "approved once",
+            Choice.SESSION: "approved for this session",
+            Choice.FOREVER: "approved for ever",
+            Choice.DENY: "denied",
+        }
         text = words[answer.choice] + (f": {escape_line(answer.reason, 200)}" if answer.reason else "")
         ink = Ink.BAD if answer.choice is Choice.DENY else Ink.GOOD
         self._screen.print(self._screen.ink(clip(text, self._screen.size.columns), ink))
@@ -113,4 +121,7 @@ def question_rows(question: Question, looks: Looks, width: int) -> list[str]:
         out += edge.text("some letters above pass for others; they are shown as \\uXXXX", Ink.BAD)
     if question.diff:
         out += edge.diff(question.diff)
+    if question.grant:
+        out += edge.text("forever adds this line to your policy, and signs it:")
+        out += edge.text(escape(question.grant), Ink.STRONG)
     return [*out, edge.bottom]

@@ -3,7 +3,9 @@
 from localgpt.policy.review.cases import Case, Outcome, parse_cases, run_cases
 from localgpt.policy.review.compare import Change, Comparison, compare
 from localgpt.policy.review.explain import Explanation, explain
-from localgpt.policy.review.findings import CODES, Finding, Severity, review
+from localgpt.policy.review.finding import Finding, Severity
+from localgpt.policy.review.findings import CODES, review
+from localgpt.policy.review.tables import run_table
 
 __all__ = [
     "CODES",
@@ -19,4 +21,5 @@ __all__ = [
     "parse_cases",
     "review",
     "run_cases",
+    "run_table",
 ]

@@ -43,37 +43,45 @@ _FLAGS: Final = ("untrusted", "secret", "tainted", "confirmed", "nothing")
 _TEXTS: Final = ("read", "write", "connect", "model", "tool", "reach", "host", "verdict", "code", "name")
 _KEYS: Final = frozenset({*_SUBJECTS, *_FLAGS, *_TEXTS, "port"})
 _SESSION: Final = {"home": HOME, "project": PROJECT, "workspace": WORKSPACE}
-_CASE_LINE: Final = re.compile(r"\s*(?:case\s*=\s*\[\s*)?(?:\{|\[\[\s*case\s*\]\])")
+_HEADER: Final = re.compile(r"\s*\[\[\s*case\s*\]\]")
+_INLINE: Final = re.compile(r"\s*(?:case\s*=\s*\[\s*)?\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a case expects; None for whatever comes. `line` counts from 1, 0 when it is not known."""
+
+    name: str
+    line: int
+    verdict: Verdict | None
+    code: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `verdict` and `code` are what is expected, None for whatever comes."""
+    """One case about a single effect."""
 
-    name: str
-    line: int
+    expected: Expectation
     request: Request
     flow: Flow
-    verdict: Verdict | None
-    code: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a case."""
 
-    case: Case
+    expected: Expectation
     decision: Decision
 
     @property
     def passed(self) -> bool:
-        case, got = self.case, self.decision
-        return (case.verdict in {None, got.verdict}) and (case.code in {None, got.code})
+        wanted, got = self.expected, self.decision
+        return wanted.verdict in {None, got.verdict} and wanted.code in {None, got.code}
 
     @property
     def sentence(self) -> str:
         """Expected and given."""
-        wanted = " ".join(filter(None, (self.case.verdict, self.case.code)))
+        wanted = " ".join(filter(None, (self.expected.verdict, self.expected.code)))
         got = self.decision
         return f"expected {wanted}, and {got.rule} gives {got.verdict} {got.code}: {got.sentence}"
 
@@ -96,14 +104,23 @@ def parse_cases(data: bytes) -> tuple[Case, ...]:
     cases, session = tree.get("case"), _session(tree.get("session", {}))
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         raise CasesMalformed("case is a list of tables")
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if _CASE_LINE.match(line)]
-    lines = lines if len(lines) == len(cases) else [0] * len(cases)
+    lines = case_lines(text, len(cases))
     return tuple(_case(case, line, session) for case, line in zip(cases, lines, strict=True))
 
 
 def run_cases(policies: Sequence[Policy], cases: Sequence[Case]) -> tuple[Outcome, ...]:
     """Decide every case under the meet of `policies`."""
-    return tuple(Outcome(case, decide_all(policies, case.flow, case.request)) for case in cases)
+    return tuple(Outcome(case.expected, decide_all(policies, case.flow, case.request)) for case in cases)
+
+
+def case_lines(text: str, count: int) -> list[int]:
+    """The lines on which the cases of a table begin, zeros when they are written some other way."""
+    numbered = list(enumerate(text.split("\n"), 1))
+    for begins in (_HEADER, _INLINE):
+        lines = [number for number, line in numbered if begins.match(line)]
+        if len(lines) == count:
+            return lines
+    return [0] * count
 
 
 def _session(tree: object) -> dict[str, str]:
@@ -124,14 +141,13 @@ def _case(tree: dict[str, Any], line: int, session: dict[str, str]) -> Case:
     if not {"verdict", "code"} & tree.keys():
         raise CasesMalformed(f"{where}: it expects nothing; give verdict, code, or both")
     _check_types(tree, where)
-    return Case(
+    expected = Expectation(
         name=tree.get("name") or _spelled(tree, subjects[0]),
         line=line,
-        request=_request(tree, session, where),
-        flow=_flow(tree),
         verdict=_member(Verdict, tree.get("verdict"), where),
         code=_code(tree.get("code"), where),
     )
+    return Case(expected, _request(tree, session, where), _flow(tree))
 
 
 def _check_types(tree: dict[str, Any], where: str) -> None:

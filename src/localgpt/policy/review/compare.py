@@ -12,6 +12,7 @@ from typing import Final
 
 from localgpt.policy.decide import decide
 from localgpt.policy.model import Flow, Policy, Request, Rule, Table, Verdict, strictness
+from localgpt.policy.review.compare_flow import opened
 from localgpt.policy.review.cover import covers
 from localgpt.policy.review.witness import FLOWS, requests_of
 from localgpt.policy.sentences import describe
@@ -29,6 +30,7 @@ class _Words:
     lock: str
     verdict: str
     protects: str
+    flow: str
 
 
 _FORWARD: Final = _Words(
@@ -37,9 +39,15 @@ _FORWARD: Final = _Words(
     "everything but reading was refused, and is not any more",
     "{code} was {strict}, and is {loose}",
     "no longer protects",
+    "flows: ",
 )
 _BACKWARD: Final = _Words(
-    "is new", "is gone", "everything but reading is refused now", "{code} was {loose}, and is {strict}", "now protects"
+    "is new",
+    "is gone",
+    "everything but reading is refused now",
+    "{code} was {loose}, and is {strict}",
+    "now protects",
+    "flows, before: ",
 )
 
 
@@ -81,6 +89,7 @@ def _loosened(old: Policy, new: Policy, words: _Words = _FORWARD) -> Iterator[Ch
         ):
             yield Change(f"{_spelled(rule)} {words.added}", rule.line, _example(rule, old, new))
     yield from _weaker_table(old.table, new.table, words)
+    yield from (Change(f"{words.flow}{sentence}") for sentence in opened(old.flow, new.flow))
 
 
 def _at_least(other: Rule, rule: Rule) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from typing import Final
 
 from localgpt.policy import paths
@@ -14,28 +12,9 @@ from localgpt.policy.decide import decide
 from localgpt.policy.document import Document
 from localgpt.policy.model import Flow, Policy, Rule, Subject, Verdict, strictness
 from localgpt.policy.review.cover import covers
+from localgpt.policy.review.finding import Finding, Severity
+from localgpt.policy.review.findings_flow import review_flow
 from localgpt.policy.review.witness import requests_of
-
-
-class Severity(StrEnum):
-    """How much a finding weighs; the names are those of SARIF."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding. `code` is stable; `line` and `column` count from 1, 0 when the whole document is meant."""
-
-    code: str
-    severity: Severity
-    message: str
-    line: int = 0
-    column: int = 0
-    cure: str = ""
-
 
 #: Every code of this module, with what it means.
 CODES: Final = {
@@ -56,6 +35,8 @@ def review(
     some case of a table, None when there is no table."""
     policy = policy_of(document, base)
     found = [finding for rule in document.rules for finding in _of_rule(rule, policy, document, tools)]
+    if document.flow is not None:
+        found += list(review_flow(document.flow))
     if exercised is not None:
         found += [_missing_case(rule) for rule in document.rules if rule.line not in exercised]
     return tuple(sorted(found, key=lambda finding: (finding.line, finding.code)))
