@@ -55,6 +55,12 @@ BOMBS = {
     "memory shared": (
         "import mmap, time\nm = mmap.mmap(-1, 1 << 30)\nfor i in range(0, 1 << 30, 4096): m[i] = 1\ntime.sleep(15)"
     ),
+    "memory in files": (
+        "import os, time\n"
+        "held = [os.memfd_create('x') for _ in range(60)]\n"
+        "for fd in held: os.write(fd, bytes(10 << 20))\n"
+        "time.sleep(15)"
+    ),
     "cpu": "while True: pass",
     "cpu of many": "import os\nfor _ in range(3): os.fork()\nwhile True: pass",
     "cpu of the dead": (

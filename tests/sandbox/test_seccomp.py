@@ -6,6 +6,7 @@ import errno
 import struct
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -26,11 +27,16 @@ SETS = {
 }
 
 
+@cache
+def _instructions(code: bytes) -> list[tuple[int, int, int, int]]:
+    return [struct.unpack_from("=HBBI", code, at) for at in range(0, len(code), 8)]
+
+
 def interpret(code: bytes, number: int, arguments: tuple[int, ...] = (), *, arch: int) -> int:
     """Run classic BPF over one ``struct seccomp_data`` and return its answer."""
     padded = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
     data = struct.pack("=iIQ6Q", number, arch, 0, *(value & (1 << 64) - 1 for value in padded))
-    instructions = [struct.unpack_from("=HBBI", code, at) for at in range(0, len(code), 8)]
+    instructions = _instructions(code)
     accumulator, at = 0, 0
     while True:
         operation, yes, no, value = instructions[at]

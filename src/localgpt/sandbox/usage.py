@@ -8,7 +8,7 @@ Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_io(5), proc_pid_smaps(5).
 """
 
 # Pathlib would double what the zygote loads, and paths are bytes here.
-# ruff: noqa: PTH116, PTH123, PTH208
+# ruff: noqa: PTH115, PTH116, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from localgpt.sandbox import tree
 
 _HERTZ = os.sysconf("SC_CLK_TCK")
 _KIB = 1024
-_BLOCK = 512  # of ru_oublock
+_BLOCK = 512  # of ru_oublock and st_blocks
 LOOK_MS = 50  #: between two looks
 _CLOSE_LOOK_MS = 10  #: when half of the memory or of the processes is used up: both can double quickly
 
@@ -34,6 +34,7 @@ class Watch:
         """Begin: what children that have ended before used does not count."""
         self._setup = setup
         self._free = _free_bytes(setup["uncounted"])
+        self._shared = _shared_on_host()
         self._before = _ended()
         self.pause_ms = LOOK_MS
 
@@ -49,11 +50,13 @@ class Watch:
         if setup["uncounted"]:
             written = max(written, self._free - _free_bytes(setup["uncounted"]))
         most = setup["watch_processes"]
-        near = memory * 2 > setup["memory_bytes"] or (most and threads * 2 > most)
+        # What is in memory files that nobody has mapped shows on the host only: then it is looked for.
+        suspected = max(memory, memory + _shared_on_host() - self._shared)
+        near = suspected * 2 > setup["memory_bytes"] or (most and threads * 2 > most)
         self.pause_ms = _CLOSE_LOOK_MS if near else LOOK_MS
         if most and threads > most:
             return "processes"
-        if memory > setup["memory_bytes"] and sum(map(_proportional, pids)) > setup["memory_bytes"]:
+        if suspected > setup["memory_bytes"] and _precise(pids) > setup["memory_bytes"]:
             return "memory"
         if cpu_s > setup["cpu_s"]:
             return "cpu"
@@ -121,15 +124,49 @@ def _status(pid: int) -> tuple[int, int]:
     return threads, memory
 
 
-def _proportional(pid: int) -> int:
-    """Memory of a process with what it shares divided among the sharers; looked at only when the plain sum is too much.
+def _precise(pids: list[int]) -> int:
+    """Memory of all, what they share counted once, memory files included; looked at when the plain sum is too much.
 
     A process that cannot be looked into counts in full.
     """
-    parts = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
-    lines = _read(pid, "smaps_rollup").splitlines()
-    found = [int(line.split()[1]) for line in lines if line.startswith(parts)]
-    return sum(found) * _KIB if found else _status(pid)[1]
+    private = mapped = 0
+    files: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        lines = dict(line.split(b":", 1) for line in _read(pid, "smaps_rollup").splitlines()[1:])
+        if not lines:
+            private += _status(pid)[1]
+            continue
+        size = {name: int(lines.get(name, b"0").split()[0]) * _KIB for name in (b"Pss_Anon", b"SwapPss", b"Pss_Shmem")}
+        private, mapped = private + size[b"Pss_Anon"] + size[b"SwapPss"], mapped + size[b"Pss_Shmem"]
+        files |= _memory_files(pid)
+    return private + max(mapped, sum(files.values()))
+
+
+def _memory_files(pid: int) -> dict[tuple[int, int], int]:
+    """Bytes of every memory file that a process holds open, by its identity."""
+    found: dict[tuple[int, int], int] = {}
+    try:
+        open_files = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found
+    for fd in open_files:
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("/memfd:"):
+                there = os.stat(f"/proc/{pid}/fd/{fd}")
+                found[there.st_dev, there.st_ino] = there.st_blocks * _BLOCK
+        except OSError:
+            continue  # closed meanwhile
+    return found
+
+
+def _shared_on_host() -> int:
+    """Bytes of memory files, shared and tmpfs memory of everybody."""
+    try:
+        with open("/proc/meminfo", "rb", buffering=0) as file:
+            _, _, rest = file.read(4096).partition(b"\nShmem:")
+            return int(rest.split(None, 1)[0]) * _KIB
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _written(pid: int) -> int:
