@@ -193,3 +193,60 @@ def test_a_project_too_large_to_be_searched_is_named(desk: Desk):
     deep.mkdir(parents=True)
     run(desk.confinement, "true")
     assert any("too large" in warning for warning in desk.confinement.warnings())
+
+
+def configured(tmp_path: Path, text: str, **options: object) -> Iterator[Desk]:
+    opened = Desk(tmp_path, config=text, **options)  # type: ignore[arg-type]
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("level", ["auto", "full", "standard", "minimal"])
+@pytest.mark.parametrize("rung", list(Rung))
+def test_level_full_is_rung_a_or_nothing(tmp_path: Path, level: str, rung: Rung):
+    for opened in configured(tmp_path, f'[sandbox]\nlevel = "{level}"\n', rung=rung):
+        if level == "full" and rung is Rung.B:
+            assert "rung A" in opened.confinement.effects_off
+            assert opened.call("shell", command="true").outcome is ToolOutcome.DENIED
+        else:
+            assert opened.confinement.effects_off == ""
+
+
+def test_allow_paths_become_roots(tmp_path: Path):
+    for name in ("data", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data/x").write_text("given\n")
+    text = f'[sandbox]\nallow_paths = {{ read = ["{tmp_path}/data"], write = ["{tmp_path}/out"] }}\n'
+    for opened in configured(tmp_path, text):
+        command = f"cat {tmp_path}/data/x; echo x > {tmp_path}/data/y; echo x > {tmp_path}/out/y"
+        assert "given" in run(opened.confinement, command)
+        assert not (tmp_path / "data/y").exists()
+        assert (tmp_path / "out/y").read_text() == "x\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"y"}
+
+
+def test_the_build_profile_has_caches_of_the_project(tmp_path: Path):
+    for opened in configured(tmp_path, '[sandbox]\nprofile = "build"\n'):
+        (tmp_path / "home/.cache").mkdir(exist_ok=True)
+        text = run(opened.confinement, "echo x > $PIP_CACHE_DIR/x; echo $PIP_CACHE_DIR; echo x > ~/.cache/y")
+        place = Path(text.splitlines()[0])
+        assert place.is_relative_to(opened.paths.cache_dir / "build")
+        assert (place / "x").read_text() == "x\n"
+        assert not (tmp_path / "home/.cache/y").exists()
+
+
+def test_an_untrusted_project_is_read_only_whatever_the_profile(tmp_path: Path):
+    for opened in configured(tmp_path, '[sandbox]\nprofile = "build"\n', trusted=False):
+        run(opened.confinement, "echo x > x")
+        assert not (opened.project / "x").exists()
+
+
+def test_what_a_command_left_is_told_and_logged(desk: Desk):
+    result = desk.call("shell", command="mkdir sub; echo evil > sub/.envrc; echo all: > Makefile")
+    assert "put away" in result.text
+    assert "Makefile" in result.text
+    changes = {(entry["action"], Path(str(entry["path"])).name) for entry in desk.entries("file.change")}
+    assert changes == {("put-away", ".envrc"), ("executed-later", "Makefile")}
+    assert "put away" not in desk.call("shell", command="true").text

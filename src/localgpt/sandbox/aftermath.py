@@ -286,6 +286,7 @@ class _Look:
             os.close(above)
 
     def _put_away_one(self, folder: int, place: Place, known: _Copy | None) -> None:
+        _open_to_owner(folder)
         os.rename(place.name, _free_name(folder, place.name), src_dir_fd=folder, dst_dir_fd=folder)
         self._put_away.append(place)
         if known is not None:
@@ -294,6 +295,7 @@ class _Look:
     def _restore(self, folder: int, place: Place, known: _Copy) -> None:
         if known.content is None:
             return
+        _open_to_owner(folder)
         temporary = f".localgpt-{os.urandom(8).hex()}"
         if stat.S_ISLNK(known.mode):
             os.symlink(known.content, temporary, dir_fd=folder)
@@ -374,6 +376,14 @@ def _write(folder: int, name: str, known: _Copy) -> None:
         with contextlib.suppress(OSError):  # only root gives files away
             os.fchown(file.fileno(), *known.owner)
         os.fchmod(file.fileno(), stat.S_IMODE(known.mode))
+
+
+def _open_to_owner(folder: int) -> None:
+    """Let the owner change a folder that a command has closed."""
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    if mode & 0o300 != 0o300:
+        with contextlib.suppress(OSError):  # somebody else's
+            os.fchmod(folder, mode | 0o700)
 
 
 def _free_name(folder: int, name: str) -> str:
