@@ -174,12 +174,18 @@ def test_git_obeys_nothing_that_a_command_wrote(
         assert (repository / "sub/.git/config").read_bytes() == before
 
 
-def test_a_repository_is_completed_by_a_later_command(running: Executor, repository: Path) -> None:
+@pytest.mark.parametrize("by", ["a command", "whoever made the project"])
+def test_a_repository_is_completed_by_a_later_command(rung: Rung, repository: Path, by: str) -> None:
     """What git did not obey when it was written is judged when git would."""
-    sh(running, "mkdir -p e/hooks; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo evil > e/hooks/pre-commit")
-    assert (repository / "e/config").exists()
-    done = sh(running, "mkdir e/objects e/refs; echo 'ref: refs/heads/x' > e/HEAD")
-    assert {Path(path).name for path in done.left.put_away} == {"config", "pre-commit"}
+    parts = "mkdir -p e/hooks; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo evil > e/hooks/pre-commit"
+    if by != "a command":
+        subprocess.run(["/bin/sh", "-c", parts], cwd=repository, check=True)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        if by == "a command":
+            assert sh(running, parts).left.put_away == ()
+        assert (repository / "e/config").exists()
+        done = sh(running, "mkdir e/objects e/refs; echo 'ref: refs/heads/x' > e/HEAD")
+        assert {Path(path).name for path in done.left.put_away} == {"config", "pre-commit"}
 
 
 def test_what_git_itself_writes_stays(running: Executor, repository: Path) -> None:
@@ -307,7 +313,8 @@ def test_a_link_at_a_protected_name_stays(rung: Rung, repository: Path) -> None:
     (repository / ".idea").symlink_to("real")
     (repository / ".envrc").symlink_to("file")
     with executor(Plan.workspace_write(repository), rung) as running:
-        sh(running, "rm -f .idea .envrc; mkdir .idea; echo evil > .idea/x; echo evil > .envrc")
+        done = sh(running, "rm -f .idea .envrc; mkdir .idea; echo evil > .idea/x; echo evil > .envrc")
+        assert bool(done.left.restored) == (running.proof.rung is Rung.B)
     assert (repository / ".idea").is_symlink()
     assert (repository / ".envrc").is_symlink()
     assert not (repository / "real/x").exists()

@@ -250,3 +250,53 @@ def test_what_a_command_left_is_told_and_logged(desk: Desk):
     changes = {(entry["action"], Path(str(entry["path"])).name) for entry in desk.entries("file.change")}
     assert changes == {("put-away", ".envrc"), ("executed-later", "Makefile")}
     assert "put away" not in desk.call("shell", command="true").text
+
+
+RULES = b"""# P
+
+```toml policy
+[[deny]]
+read = ["**/customers/**", "plain.txt"]
+[[deny]]
+write = ["migrations/**", "**/*.lock", "later.txt"]
+```
+"""
+
+
+@pytest.fixture(params=list(Rung))
+def ruled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    project = tmp_path / "home/work"
+    for name in ("a/customers/list.csv", "plain.txt", "migrations/1.sql", "deep/er/x.LOCK", "deep/er/free"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("CANARY\n")
+    opened = Desk(tmp_path, document=RULES, rung=request.param)
+    yield opened
+    opened.close()
+
+
+def test_what_the_users_rules_deny_holds_for_commands(ruled: Desk):
+    text = run(ruled.confinement, "cat a/customers/list.csv plain.txt; grep -r CANARY .")
+    if ruled.confinement.rung == "A":
+        assert {line.partition(":")[0] for line in text.splitlines() if line.endswith(":CANARY")} == {
+            "./migrations/1.sql", "./deep/er/x.LOCK", "./deep/er/free"
+        }  # fmt: skip
+    else:
+        assert any("customers" in warning for warning in ruled.confinement.warnings())
+    for name in ("migrations/1.sql", "migrations/2.sql", "deep/er/x.LOCK", "later.txt", "deep/er/free"):
+        run(ruled.confinement, f"echo evil > {name}")
+    run(ruled.confinement, "mv migrations m; mkdir migrations; echo evil > migrations/1.sql")
+    assert (ruled.project / "migrations/1.sql").read_text() == "CANARY\n"
+    assert (ruled.project / "deep/er/x.LOCK").read_text() == "CANARY\n"
+    assert (ruled.project / "deep/er/free").read_text() == "evil\n"
+    assert not (ruled.project / "migrations/2.sql").exists()
+    assert not (ruled.project / "later.txt").exists()
+
+
+def test_a_rule_that_is_signed_later_holds_from_the_next_command(desk: Desk):
+    (desk.project / "new.txt").write_text("CANARY\n")
+    assert "CANARY" in run(desk.confinement, "cat new.txt")
+    desk.paths.policy_document.write_bytes(b'# P\n\n```toml policy\n[[deny]]\nwrite = ["new.txt"]\n```\n')
+    desk.store.sign()
+    desk.guard.refresh()
+    run(desk.confinement, "echo evil > new.txt")
+    assert (desk.project / "new.txt").read_text() == "CANARY\n"
