@@ -66,27 +66,30 @@ def rung(request: pytest.FixtureRequest) -> Rung:
 
 @pytest.mark.parametrize("name", ROOT_NAMES)
 def test_absent_names_cannot_be_made(running: Executor, repository: Path, name: str) -> None:
-    """Unconfined, each of these commands makes the file."""
+    """Each of these commands makes the file where there are no mounts; it is gone before the result is back."""
+    made = 0
     for attempt in (
         f"mkdir -p $(dirname {name}); echo evil > {name}",
-        f"rm -rf {name}; rmdir {name}; echo evil > {name}",
-        f"echo evil > x; mv -f -T x {name}",
-        f"ln -s file {name}",
-        f"ln -f file {name}",
-        f"mkfifo {name}",
+        f"rm -rf {name}; rmdir {name}; mkdir -p $(dirname {name}); echo evil > {name}",
+        f"echo evil > x; mkdir -p $(dirname {name}); mv -f -T x {name}",
+        f"mkdir -p $(dirname {name}); ln -s $PWD/file {name}",
+        f"mkdir -p $(dirname {name}); ln -f file {name}",
+        f"mkdir -p $(dirname {name}); mkfifo {name}",
     ):
-        sh(running, attempt)
-        assert not (repository / name).is_file()
-        assert not (repository / name).is_symlink()
-        assert not (repository / name).is_fifo()
+        done = sh(running, f"{attempt}; if [ -f {name} ] || [ -L {name} ] || [ -p {name} ]; then echo MADE; fi")
+        made += b"MADE" in done.stdout
+        assert not os.path.lexists(repository / name) or (repository / name).is_dir()
+    prevented = running.proof.rung is Rung.A and name not in {".bashrc", "sitecustomize.py"}
+    assert made == (0 if prevented else 6)
 
 
 def test_a_moved_folder_takes_no_protection_with_it(running: Executor, repository: Path) -> None:
     """`mv .git x; mkdir -p .git/hooks` walks around a protection of the inner folder alone."""
     before = (repository / ".git/config").read_bytes()
-    sh(running, "mv .git x; mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit; echo evil > .git/config")
+    done = sh(running, "mv .git x; mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit; echo evil > .git/config")
     assert (repository / ".git/config").read_bytes() == before
     assert not (repository / ".git/hooks/pre-commit").exists()
+    assert bool(done.left.put_away) == (running.proof.rung is Rung.B)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +174,18 @@ def test_git_obeys_nothing_that_a_command_wrote(
         assert (repository / "sub/.git/config").read_bytes() == before
 
 
-def test_a_repository_is_completed_by_a_later_command(running: Executor, repository: Path) -> None:
+@pytest.mark.parametrize("by", ["a command", "whoever made the project"])
+def test_a_repository_is_completed_by_a_later_command(rung: Rung, repository: Path, by: str) -> None:
     """What git did not obey when it was written is judged when git would."""
-    sh(running, "mkdir -p e/hooks; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo evil > e/hooks/pre-commit")
-    assert (repository / "e/config").exists()
-    done = sh(running, "mkdir e/objects e/refs; echo 'ref: refs/heads/x' > e/HEAD")
-    assert {Path(path).name for path in done.left.put_away} == {"config", "pre-commit"}
+    parts = "mkdir -p e/hooks; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo evil > e/hooks/pre-commit"
+    if by != "a command":
+        subprocess.run(["/bin/sh", "-c", parts], cwd=repository, check=True)
+    with executor(Plan.workspace_write(repository), rung) as running:
+        if by == "a command":
+            assert sh(running, parts).left.put_away == ()
+        assert (repository / "e/config").exists()
+        done = sh(running, "mkdir e/objects e/refs; echo 'ref: refs/heads/x' > e/HEAD")
+        assert {Path(path).name for path in done.left.put_away} == {"config", "pre-commit"}
 
 
 def test_what_git_itself_writes_stays(running: Executor, repository: Path) -> None:
@@ -304,7 +313,8 @@ def test_a_link_at_a_protected_name_stays(rung: Rung, repository: Path) -> None:
     (repository / ".idea").symlink_to("real")
     (repository / ".envrc").symlink_to("file")
     with executor(Plan.workspace_write(repository), rung) as running:
-        sh(running, "rm -f .idea .envrc; mkdir .idea; echo evil > .idea/x; echo evil > .envrc")
+        done = sh(running, "rm -f .idea .envrc; mkdir .idea; echo evil > .idea/x; echo evil > .envrc")
+        assert bool(done.left.restored) == (running.proof.rung is Rung.B)
     assert (repository / ".idea").is_symlink()
     assert (repository / ".envrc").is_symlink()
     assert not (repository / "real/x").exists()

@@ -67,7 +67,7 @@ class Desk:
         self.guard = PolicyGuard(PolicyStore(self.paths.workspace, self.paths.state_dir, self.key))
         environ = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}
         self.confinement = Confinement(
-            Project(self.project, trusted), self.config.sandbox, self.paths, environ, max_rung=rung
+            Project(self.project, trusted), self.config.sandbox, self.paths, environ, max_rung=rung, rules=self.guard
         )
         self.mediator = Mediator(
             journal=Journal(self.log, "test"),

@@ -193,3 +193,110 @@ def test_a_project_too_large_to_be_searched_is_named(desk: Desk):
     deep.mkdir(parents=True)
     run(desk.confinement, "true")
     assert any("too large" in warning for warning in desk.confinement.warnings())
+
+
+def configured(tmp_path: Path, text: str, **options: object) -> Iterator[Desk]:
+    opened = Desk(tmp_path, config=text, **options)  # type: ignore[arg-type]
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("level", ["auto", "full", "standard", "minimal"])
+@pytest.mark.parametrize("rung", list(Rung))
+def test_level_full_is_rung_a_or_nothing(tmp_path: Path, level: str, rung: Rung):
+    for opened in configured(tmp_path, f'[sandbox]\nlevel = "{level}"\n', rung=rung):
+        if level == "full" and rung is Rung.B:
+            assert "rung A" in opened.confinement.effects_off
+            assert opened.call("shell", command="true").outcome is ToolOutcome.DENIED
+        else:
+            assert opened.confinement.effects_off == ""
+
+
+def test_allow_paths_become_roots(tmp_path: Path):
+    for name in ("data", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data/x").write_text("given\n")
+    text = f'[sandbox]\nallow_paths = {{ read = ["{tmp_path}/data"], write = ["{tmp_path}/out"] }}\n'
+    for opened in configured(tmp_path, text):
+        command = f"cat {tmp_path}/data/x; echo x > {tmp_path}/data/y; echo x > {tmp_path}/out/y"
+        assert "given" in run(opened.confinement, command)
+        assert not (tmp_path / "data/y").exists()
+        assert (tmp_path / "out/y").read_text() == "x\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"y"}
+
+
+def test_the_build_profile_has_caches_of_the_project(tmp_path: Path):
+    for opened in configured(tmp_path, '[sandbox]\nprofile = "build"\n'):
+        (tmp_path / "home/.cache").mkdir(exist_ok=True)
+        text = run(opened.confinement, "echo x > $PIP_CACHE_DIR/x; echo $PIP_CACHE_DIR; echo x > ~/.cache/y")
+        place = Path(text.splitlines()[0])
+        assert place.is_relative_to(opened.paths.cache_dir / "build")
+        assert (place / "x").read_text() == "x\n"
+        assert not (tmp_path / "home/.cache/y").exists()
+
+
+def test_an_untrusted_project_is_read_only_whatever_the_profile(tmp_path: Path):
+    for opened in configured(tmp_path, '[sandbox]\nprofile = "build"\n', trusted=False):
+        run(opened.confinement, "echo x > x")
+        assert not (opened.project / "x").exists()
+
+
+def test_what_a_command_left_is_told_and_logged(desk: Desk):
+    result = desk.call("shell", command="mkdir sub; echo evil > sub/.envrc; echo all: > Makefile")
+    assert "put away" in result.text
+    assert "Makefile" in result.text
+    changes = {(entry["action"], Path(str(entry["path"])).name) for entry in desk.entries("file.change")}
+    assert changes == {("put-away", ".envrc"), ("executed-later", "Makefile")}
+    assert "put away" not in desk.call("shell", command="true").text
+
+
+RULES = b"""# P
+
+```toml policy
+[[deny]]
+read = ["**/customers/**", "plain.txt"]
+[[deny]]
+write = ["migrations/**", "**/*.lock", "later.txt"]
+```
+"""
+
+
+@pytest.fixture(params=list(Rung))
+def ruled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    project = tmp_path / "home/work"
+    for name in ("a/customers/list.csv", "plain.txt", "migrations/1.sql", "deep/er/x.LOCK", "deep/er/free"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("CANARY\n")
+    opened = Desk(tmp_path, document=RULES, rung=request.param)
+    yield opened
+    opened.close()
+
+
+def test_what_the_users_rules_deny_holds_for_commands(ruled: Desk):
+    text = run(ruled.confinement, "cat a/customers/list.csv plain.txt; grep -r CANARY .")
+    if ruled.confinement.rung == "A":
+        assert {line.partition(":")[0] for line in text.splitlines() if line.endswith(":CANARY")} == {
+            "./migrations/1.sql", "./deep/er/x.LOCK", "./deep/er/free"
+        }  # fmt: skip
+    else:
+        assert any("customers" in warning for warning in ruled.confinement.warnings())
+    for name in ("migrations/1.sql", "migrations/2.sql", "deep/er/x.LOCK", "later.txt", "deep/er/free"):
+        run(ruled.confinement, f"echo evil > {name}")
+    run(ruled.confinement, "mv migrations m; mkdir migrations; echo evil > migrations/1.sql")
+    assert (ruled.project / "migrations/1.sql").read_text() == "CANARY\n"
+    assert (ruled.project / "deep/er/x.LOCK").read_text() == "CANARY\n"
+    assert (ruled.project / "deep/er/free").read_text() == "evil\n"
+    assert not (ruled.project / "migrations/2.sql").exists()
+    assert not (ruled.project / "later.txt").exists()
+
+
+def test_a_rule_that_is_signed_later_holds_from_the_next_command(desk: Desk):
+    (desk.project / "new.txt").write_text("CANARY\n")
+    assert "CANARY" in run(desk.confinement, "cat new.txt")
+    desk.paths.policy_document.write_bytes(b'# P\n\n```toml policy\n[[deny]]\nwrite = ["new.txt"]\n```\n')
+    desk.store.sign()
+    desk.guard.refresh()
+    run(desk.confinement, "echo evil > new.txt")
+    assert (desk.project / "new.txt").read_text() == "CANARY\n"

@@ -95,7 +95,8 @@ def commands(home: Path) -> Iterator[tuple[str, str]]:
     yield "nvm", "node -p 6*7"
     yield "cargo", "cargo build"
     yield "uv", f"{uv} -m venv --without-pip v && v/bin/python -c 'import sys; print(sys.prefix != sys.base_prefix)'"
-    yield "uv itself", f"! [ -x {home}/.local/bin/uv ] || uv venv -q --offline --python {uv} w && w/bin/python -V"
+    make = "uv venv -q --offline --python" if (home / ".local/bin/uv").exists() else "true"
+    yield "uv itself", f"{make} {uv} w; [ -e w ] || {uv} -m venv --without-pip w; w/bin/python -V"
     yield "secrets", "cat " + " ".join(str(home / name) for name in (*SECRETS, ".gitconfig"))
     yield "list the home", f"ls {home}; ls {home}/.cargo; ls {home}/.ssh"
     for name in (

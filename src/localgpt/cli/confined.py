@@ -198,7 +198,7 @@ def _opened(state: State, project: Project, profile: str, approver: Approver) ->
     try:
         guard = PolicyGuard(open_policy(paths, state.config.policy_public_key, key))
         journal.policy_state(guard)
-        confinement = Confinement(project, state.config.sandbox, paths, state.environ, profile=profile)
+        confinement = Confinement(project, state.config.sandbox, paths, state.environ, profile=profile, rules=guard)
         try:
             yield _Opened(journal, guard, confinement, Approvals(approver))
         finally:

@@ -9,14 +9,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from localgpt import canon
 from localgpt.config import Paths
 from localgpt.config.schema import SandboxConfig
 from localgpt.errors import LocalGptError, SandboxError
 from localgpt.monitor.places import session_scope
-from localgpt.monitor.project import Project, check_roots, own_places, protected_files, runtime_places, secret_files
+from localgpt.monitor.project import Found, Project, check_roots, own_places, protected_files, runtime_places, search
 from localgpt.policy import Scope
 from localgpt.sandbox import Executor, Limits, Plan, Proof, Rung, profiles
 from localgpt.sandbox.egress import Gatekeeper
@@ -32,6 +32,14 @@ class EffectsOff(LocalGptError):  # noqa: N818 -- named after the condition
     """No confinement could be proven: nothing runs, talking still works."""
 
     code = "effects.off"
+
+
+class PathRules(Protocol):
+    """What the user's rules deny, as absolute patterns."""
+
+    def denied_reads(self, scope: Scope) -> tuple[str, ...]: ...
+
+    def denied_writes(self, scope: Scope) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Confinement:
         *,
         max_rung: Rung = Rung.A,
         profile: str = "",
+        rules: PathRules | None = None,
     ) -> None:
         """Plan and begin to start.
 
@@ -64,6 +73,7 @@ class Confinement:
             environ: the host's environment.
             max_rung: try nothing stronger, for tests of hosts without namespaces.
             profile: instead of the configured one.
+            rules: the user's, asked again before every command.
         """
         self._max_rung = max_rung
         self._min_rung = Rung.A if sandbox.level == "full" else Rung.B
@@ -76,10 +86,11 @@ class Confinement:
         self._outcome: _Outcome | None = None
         self._plan: Plan | None = None
         self._reason = ""
-        self._secrets = secret_files(project.roots)
-        self._hidden = self._secrets.paths
-        self.exposed: tuple[str, ...] = ()
+        self._rules = rules
         self.scope = self._make_scope()
+        self._found = self._search()
+        self._hidden = self._found.secrets
+        self.exposed: tuple[str, ...] = ()
         try:
             self._plan = self._make_plan((), ())
         except SandboxError as error:
@@ -121,7 +132,7 @@ class Confinement:
                 "this host cannot protect files inside the project while a command runs: "
                 f"what it changes of {_named(there)} is put back when it has ended"
             )
-        if not self._secrets.complete:
+        if not self._found.complete:
             said.append("this project is too large to be searched whole for secrets: commands can read those far down")
         return tuple(said)
 
@@ -187,13 +198,14 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not (read or write or hosts or file or learn):
+        asks = learn or (self._profile.asks_hosts and gatekeeper is not None)
+        if not (read or write or hosts or file or asks):
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
         plan = self._make_plan(read, write, hosts, file)
-        if learn and proven is Rung.A:
+        if asks and proven is Rung.A:
             plan = replace(plan, asks_hosts=True)
         own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper, learn=learn)
         with own, self._as_running(own) as executor:
@@ -271,7 +283,14 @@ class Confinement:
 
     def _protected(self) -> list[str]:
         """What commands must leave as it is, wherever it may turn out to lie in a write root."""
-        return [*self.scope.protected, *protected_files(self.project.roots)]
+        return [*self.scope.protected, *protected_files(self.project.roots), *self._found.protected]
+
+    def _search(self) -> Found:
+        """What lies in the project that commands must not reach or change: by its name, or by the user's rules."""
+        rules = self._rules
+        if rules is None:
+            return search(self.project.roots)
+        return search(self.project.roots, rules.denied_reads(self.scope), rules.denied_writes(self.scope))
 
     def _make_scope(self) -> Scope:
         return session_scope(self.project, self._settings, self._paths)
@@ -304,8 +323,8 @@ class Confinement:
     def _identities(self) -> frozenset[tuple[str, int, int]]:
         """What is hidden or protected in the project now: a cover comes off when the host puts another file there."""
         found = set()
-        protected = self._protected() if self._plan is None else self._plan.protected
-        for path in (*self._denied(), *self._secrets.paths, *protected):
+        protected = (*self._protected(), *(() if self._plan is None else self._plan.protected))
+        for path in (*self._denied(), *self._found.secrets, *protected):
             if any(is_inside(path, root) for root in self.project.roots):
                 with contextlib.suppress(OSError):
                     status = os.lstat(path)
@@ -319,11 +338,11 @@ class Confinement:
         Raises:
             SandboxError: what is there now cannot be confined; the next command tries again.
         """
-        self._secrets = secret_files(self.project.roots)
+        self._found = self._search()
         held = self._identities()
         if held == self._held:
             return _Outcome(executor, "")
-        self._hidden = self._secrets.paths
+        self._hidden = self._found.secrets
         new = self._replacement(executor)
         if new is not None:
             executor.close()

@@ -80,6 +80,10 @@ class PolicyGuard:
         """Absolute patterns of what the user's rules deny to read: lists and searches leave it out."""
         return denied_patterns(self._effective.policies, Subject.READ, scope)
 
+    def denied_writes(self, scope: Scope) -> tuple[str, ...]:
+        """Absolute patterns of what the user's rules deny to write: commands find it read-only."""
+        return denied_patterns(self._effective.policies, Subject.WRITE, scope)
+
     def warnings(self) -> tuple[str, ...]:
         """What the user should know before anything else; that a new policy is not signed yet, the banner says."""
         notes, status = self._effective.notes, self._effective.status

@@ -16,11 +16,13 @@ from localgpt.config import Paths
 from localgpt.errors import ConfigError
 from localgpt.policy import Scope, is_secret_name
 from localgpt.policy.builtin import builtin_policy
+from localgpt.policy.paths import fold, glob_path
 from localgpt.sandbox.faults import RootNotGrantable
 from localgpt.sandbox.toolchains import is_inside
 
 _MAX_ENTRIES: Final = 5000
 _MAX_DEPTH: Final = 8
+_MAX_PROTECTED: Final = 200  #: each is a mount, and so is every folder above it
 _NOT_SEARCHED: Final = frozenset({".git", "node_modules", ".venv", "venv", "target", "__pycache__"})
 _KERNELS: Final = ("/proc", "/sys", "/dev", "/run")  #: processes, devices and sockets, never files of the user's
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -141,20 +143,31 @@ def check_roots(read: Iterable[str], write: Iterable[str], scope: Scope, places:
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
-    """What was found, nearest to the top first. `complete` is False when the search ended at one of its bounds."""
+class Found:
+    """What a search found, nearest to the top first. `complete` is False when it ended at one of its bounds.
 
-    paths: tuple[str, ...]
+    `secrets`: by their names, or because a rule denies to read them. `protected`: because a rule denies to write them.
+    """
+
+    secrets: tuple[str, ...]
+    protected: tuple[str, ...]
     complete: bool
 
 
-def secret_files(roots: Iterable[str]) -> Secrets:
-    """Find the files of a project that are secrets by their names: commands must not reach them either.
+def search(roots: Iterable[str], unreadable: Iterable[str] = (), unwritable: Iterable[str] = ()) -> Found:
+    """Find the files of a project that commands must not reach, or must not change.
 
     Bounded to `_MAX_ENTRIES` entries and `_MAX_DEPTH` folders deep, because it runs before every command; what lies
     beyond, or in folders of installed packages, is denied to the file tools and not hidden from commands.
+
+    Args:
+        roots: the project's folders.
+        unreadable: absolute patterns of what rules deny to read.
+        unwritable: the same for writing.
     """
-    found: list[str] = []
+    read, write = _Patterns(unreadable), _Patterns(unwritable)
+    secrets = [path for path in read.plain if os.path.lexists(path)]
+    protected = [*write.plain]
     entries, complete = 0, True
     folders = [(root, 0) for root in roots]
     while folders:
@@ -167,14 +180,30 @@ def secret_files(roots: Iterable[str]) -> Secrets:
         for child in children:
             entries += 1
             if entries > _MAX_ENTRIES:
-                return Secrets(tuple(found), complete=False)
-            if is_secret_name(child.name):
-                found.append(child.path)
-            elif child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
+                return Found(tuple(secrets), tuple(protected), complete=False)
+            if is_secret_name(child.name) or read.match(child.path):
+                secrets.append(child.path)
+                continue
+            if write.match(child.path) and len(protected) < _MAX_PROTECTED:
+                protected.append(child.path)
+            if child.name not in _NOT_SEARCHED and child.is_dir(follow_symlinks=False):
                 complete = complete and depth < _MAX_DEPTH
                 if depth < _MAX_DEPTH:
                     folders.append((child.path, depth + 1))
-    return Secrets(tuple(found), complete)
+    return Found(tuple(secrets), tuple(protected), complete)
+
+
+class _Patterns:
+    """Absolute patterns of deny rules: those that name one path, and the others."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        given = tuple(patterns)
+        self._globs = tuple(fold(pattern) for pattern in given if set("*?") & set(pattern))
+        self.plain = tuple(pattern for pattern in given if not set("*?") & set(pattern))
+
+    def match(self, path: str) -> bool:
+        """Without regard to case, as every rule that denies."""
+        return bool(self._globs) and any(glob_path(pattern, fold(path)) for pattern in self._globs)
 
 
 def protected_files(roots: Iterable[str]) -> tuple[str, ...]:

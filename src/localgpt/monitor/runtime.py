@@ -67,8 +67,8 @@ class Runtime:
         log, failure = _open_log(paths.audit_dir, key)
         self._journal = Journal(log, failure=failure)
         self._journal.process_starting("zygote", sys.executable)
-        self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ)
         self.guard = PolicyGuard(open_policy(paths, setup.config.policy_public_key, key))
+        self._confinement = Confinement(setup.project, setup.config.sandbox, paths, setup.environ, rules=self.guard)
         self._journal.policy_state(self.guard)
 
     def __enter__(self) -> Runtime:

@@ -192,6 +192,23 @@ class _Look:
         return Left(put_away, restored, remaining, later, self._watch.complete)
 
     def _judge_one(self, place: Place) -> None:
+        part = self._of.protected_part(place)
+        if part is not None or repositories.may_matter(place.path):
+            if not self._of.is_prevented(place):
+                self._judge_what_matters(place, part)
+        elif (status := self._glance(place)) is None:
+            self._add_to_pending(each for each in self._copies if place in _upwards(each))
+        elif stat.S_ISREG(status.st_mode):
+            self._report(place, status.st_mode)
+
+    def _glance(self, place: Place) -> os.stat_result | None:
+        """What is there, None for nothing. By its path: nothing is done about it but naming it."""
+        try:
+            return os.lstat(self._watch.full(place))
+        except OSError:
+            return None
+
+    def _judge_what_matters(self, place: Place, part: Place | None) -> None:
         try:
             folder = self._watch.force_open(place.folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -203,17 +220,8 @@ class _Look:
             status = _status(folder, place.name)
             if status is None:
                 self._add_to_pending(each for each in self._copies if place in _upwards(each))
-            part = self._of.protected_part(place)
-            if self._of.is_prevented(place):
-                return
-            if part is not None or repositories.may_matter(place.path):
-                self._judge_protected(folder, place, part, status)
-            if (
-                part is None
-                and status is not None
-                and stat.S_ISREG(status.st_mode)
-                and ".git" not in place.path.split("/")
-            ):
+            self._judge_protected(folder, place, part, status)
+            if part is None and status is not None and stat.S_ISREG(status.st_mode):
                 self._report(place, status.st_mode)
         finally:
             os.close(folder)
@@ -241,7 +249,12 @@ class _Look:
 
     def _report(self, place: Place, mode: int) -> None:
         gone = place in self._put_away or place in self._restored
-        if not gone and len(self._later) < _REPORTED and is_executed_later(place.path, mode):
+        if (
+            not gone
+            and ".git" not in place.path.split("/")
+            and len(self._later) < _REPORTED
+            and is_executed_later(place.path, mode)
+        ):
             self._later.append(place)
 
     def _judge_protected(self, folder: int, place: Place, part: Place | None, status: os.stat_result | None) -> None:
@@ -286,6 +299,7 @@ class _Look:
             os.close(above)
 
     def _put_away_one(self, folder: int, place: Place, known: _Copy | None) -> None:
+        _open_to_owner(folder)
         os.rename(place.name, _free_name(folder, place.name), src_dir_fd=folder, dst_dir_fd=folder)
         self._put_away.append(place)
         if known is not None:
@@ -294,6 +308,7 @@ class _Look:
     def _restore(self, folder: int, place: Place, known: _Copy) -> None:
         if known.content is None:
             return
+        _open_to_owner(folder)
         temporary = f".localgpt-{os.urandom(8).hex()}"
         if stat.S_ISLNK(known.mode):
             os.symlink(known.content, temporary, dir_fd=folder)
@@ -374,6 +389,14 @@ def _write(folder: int, name: str, known: _Copy) -> None:
         with contextlib.suppress(OSError):  # only root gives files away
             os.fchown(file.fileno(), *known.owner)
         os.fchmod(file.fileno(), stat.S_IMODE(known.mode))
+
+
+def _open_to_owner(folder: int) -> None:
+    """Let the owner change a folder that a command has closed."""
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    if mode & 0o300 != 0o300:
+        with contextlib.suppress(OSError):  # somebody else's
+            os.fchmod(folder, mode | 0o700)
 
 
 def _free_name(folder: int, name: str) -> str:

@@ -24,7 +24,7 @@ import time
 from localgpt.sandbox import kernel
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REC, MS_PRIVATE = 0x4000, 0x4_0000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 MNT_DETACH = 2
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -147,7 +147,8 @@ def _furnish(tmp_bytes: int) -> None:
     _mount(b"tmp", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, size)
     _mount(b"shm", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, size)
     os.mkdir(b"/tmp/home", 0o700)
-    os.symlink(b"/tmp", b"/var/tmp")
+    os.mkdir(b"/var/tmp", 0o755)
+    _mount(b"/tmp", b"/var/tmp", None, MS_BIND)  # no link: a project may lie in the host's
     for name, target in _LINKS:
         os.symlink(target, b"/dev/" + name)
     _write_file(EMPTY_FILE, 0o000)

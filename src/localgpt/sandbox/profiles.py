@@ -1,7 +1,7 @@
 """Named profiles of plans: data in ``sandbox/profiles/``, one file each.
 
-A profile says whether the project may be changed, whether hosts may be named, and what a plan gets on top: limits, and
-caches of the project's own.
+A profile says whether the project may be changed, whether somebody is asked about hosts, and what a plan gets on top:
+limits, and caches of the project's own.
 """
 
 # Paths are text here.
@@ -22,7 +22,7 @@ from localgpt.sandbox.names import shipped_file
 from localgpt.sandbox.plan import Limits, Plan
 
 NAMES: Final = ("workspace-write", "read-only", "build", "network")
-_KEYS: Final = frozenset({"version", "summary", "writes", "network", "limits", "caches"})
+_KEYS: Final = frozenset({"version", "summary", "writes", "asks_hosts", "limits", "caches"})
 
 
 class UnknownProfile(PlanInvalid):
@@ -33,12 +33,14 @@ class UnknownProfile(PlanInvalid):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One profile. `limits`: what it raises; `caches`: variable and the folder below the project's caches."""
+    """One profile. `asks_hosts`: whether a person is asked about hosts that were not named. `limits`: what it raises;
+    `caches`: variable and the folder below the project's caches.
+    """
 
     name: str
     summary: str
     writes: bool
-    network: bool
+    asks_hosts: bool
     limits: tuple[tuple[str, float], ...] = ()
     caches: tuple[tuple[str, str], ...] = ()
 
@@ -105,7 +107,7 @@ def _parsed(name: str, tree: Mapping[str, object]) -> Profile:
         name,
         str(tree["summary"]),
         bool(tree["writes"]),
-        bool(tree["network"]),
+        bool(tree["asks_hosts"]),
         tuple(limits.items()),
         tuple(caches.items()),
     )
