@@ -16,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from localgpt.sandbox import Completed, Executor, Limits, Plan
+from localgpt.sandbox import Completed, Executor, Limits, Plan, Rung
 
 _LIMITS: Final = Limits(timeout_s=20.0, output_bytes=64 << 10, file_bytes=1 << 20, processes=32)
 _SYSCALLS: Final = {"x86_64": (425, 272), "aarch64": (425, 97)}  #: io_uring_setup, unshare
@@ -175,6 +175,31 @@ def _connect(field: _Field) -> tuple[bool, str]:
     return not _heard(field.tcp), _said(done)
 
 
+_CONNECT: Final = """
+import socket, sys
+port, around = sys.argv[1:]
+proxy = socket.create_connection(("127.0.0.1", int(port if around else "3128")), 3)
+proxy.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\\r\\n\\r\\n".encode())
+print(proxy.recv(200).decode("latin-1").splitlines()[0])
+"""
+
+
+def _with_hosts(*, listed: bool, around: bool = False) -> Callable[[_Field], tuple[bool, str]]:
+    """Go for the loopback port under a plan that has another host, or that very one."""
+
+    def attempt(field: _Field) -> tuple[bool, str]:
+        port = str(field.tcp.getsockname()[1])
+        plan = replace(field.executor.plan, hosts=(f"127.0.0.1:{port}" if listed else "example.org",))
+        if field.executor.proof.rung is Rung.B:
+            return True, "hosts are refused here: there is no network namespace"
+        with Executor(plan) as executor:
+            python = os.path.realpath(sys.executable)
+            done = executor.run([python, "-I", "-S", "-c", _CONNECT, port, "around" if around else ""], timeout_s=10)
+        return _heard(field.tcp) is listed, _said(done)
+
+    return attempt
+
+
 def _send_datagram(field: _Field) -> tuple[bool, str]:
     code = "import socket, sys; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', int(sys.argv[1])))"
     done = field.python(code, str(field.udp.getsockname()[1]))
@@ -297,6 +322,9 @@ _ATTEMPTS: Final[tuple[tuple[str, Callable[[_Field], tuple[bool, str]]], ...]] =
     ("write through a directory that does not exist", _write_by_traversal),
     ("change this program", _write_program),
     ("connect to a loopback port", _connect),
+    ("connect to it under a plan with another host", _with_hosts(listed=False, around=True)),
+    ("connect to it through the proxy of that plan", _with_hosts(listed=False)),
+    ("control: a plan that names it reaches it", _with_hosts(listed=True)),
     ("send a datagram", _send_datagram),
     ("connect to a unix socket in the project", _connect_unix),
     ("connect to an abstract unix socket", _connect_abstract),

@@ -80,7 +80,8 @@ Examples:
   localgpt sandbox run --profile read-only -- grep -rn TODO .
   localgpt sandbox run --profile build -- make
   localgpt sandbox run --read /opt/data --timeout 10 -- sh -c 'wc -l /opt/data/*'
-  localgpt sandbox run --allow-host pypi.org --allow-host files.pythonhosted.org -- pip download six
+  localgpt sandbox run --allow-host example.org -- curl -sS https://example.org/
+  localgpt sandbox run --learn -- make
 \b
 Exit status: the command's own; 124 it ran out of time; 3 denied by the policy, or nothing can be
 proven here; 2 a folder or option is wrong. The command reads nothing from standard input.

@@ -299,13 +299,13 @@ def _answer(status: str, text: str) -> bytes:
 def explain(refusal: str, place: str) -> str:
     """One line for whoever reads a program's error: what was refused, and what would allow it."""
     code, _, about = refusal.partition(" ")
-    return _SENTENCES.get(code, "{place} cannot be reached").format(place=place, about=about or "an address")
+    return _SENTENCES.get(code, "{place} cannot be reached").format(place=place, about=about or "where it says")
 
 
 _SENTENCES: Final = {
     "net.unlisted": "{place} is not among the hosts of this command",
     "net.metadata": "{place} leads to a metadata service, which no command may reach",
-    "net.private": "{place} leads to {about}, which is not public and not listed itself",
+    "net.private": "{place} leads to {about}, which is not public and not named itself",
     "net.own": "{place} leads to this machine",
     "net.unresolved": "the name of {place} cannot be resolved",
     "net.unreachable": "{place} does not answer ({about})",
