@@ -33,7 +33,7 @@ def reference(leaves: list[bytes]) -> bytes:
     return node_hash(reference(leaves[:split]), reference(leaves[split:]))
 
 
-def subtree(begin, end):
+def subtree(begin: int, end: int) -> bytes:
     return reference(LEAVES[begin:end])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from localgpt.crypto.note import Note, NoteError, NoteForged, NoteKey, NoteMalfo
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _SIGNATURE: Final = "\N{EM DASH} ".encode()
+_ORIGIN_DOMAIN: Final = b"localgpt.audit origin v2\x00"
 _CHUNK: Final = 64 * 1024
 _MOST_TAIL: Final = 16 * 1024  #: the last note is well within
 
@@ -47,6 +49,11 @@ def identity_secret(key: DeviceKey, origin: str) -> NoteSecret:
 def identity_of(key: DeviceKey, origin: str) -> NoteKey:
     """The public half of `identity_secret`."""
     return identity_secret(key, origin).public_key()
+
+
+def origin_of(epoch_key: bytes) -> str:
+    """The name of the log whose epoch 0 has this public key: whoever remembers the name cannot be given another log."""
+    return f"localgpt.audit/{hashlib.sha256(_ORIGIN_DOMAIN + epoch_key).hexdigest()[:32]}"
 
 
 def epoch_name(origin: str, epoch: int) -> str:

@@ -38,14 +38,21 @@ class Pins(Protocol):
         ...
 
 
-class _NoPins:
-    """Nothing but the head beside the log."""
+class PinSet:
+    """Several pins at once; with none of them the head beside the log is all there is."""
+
+    def __init__(self, *pins: Pins) -> None:
+        self._pins = pins
 
     def hold_entries(self, origin: str, last: int, lines: Sequence[bytes]) -> None:
-        pass
+        """See `Pins`."""
+        for pin in self._pins:
+            pin.hold_entries(origin, last, lines)
 
     def hold_checkpoint(self, note: bytes) -> None:
-        pass
+        """See `Pins`."""
+        for pin in self._pins:
+            pin.hold_checkpoint(note)
 
 
-NO_PINS: Pins = _NoPins()
+NO_PINS: Pins = PinSet()

@@ -17,6 +17,7 @@ from localgpt.audit.checkpoints import (
     epoch_name,
     identity_of,
     last_checkpoint,
+    origin_of,
     public_key,
     read_checkpoints,
 )
@@ -143,7 +144,9 @@ class _Verifier:
         except NoteError as error:
             raise EntryCorrupted(f"entry 0: {error}") from error
         wanted = self._identity or (None if self._key is None else identity_of(self._key, origin))
-        if named.name != origin or (wanted is not None and named != wanted):
+        if named.name != origin or origin != origin_of(bytes.fromhex(str(fields["epoch_key"]))):
+            raise EntryCorrupted("entry 0: the log's name does not belong to its first key")
+        if wanted is not None and named != wanted:
             raise IdentityForeign("this log was begun with another identity key")
         self._state = replace(self._state, origin=origin, identity=str(named), key=str(fields["epoch_key"]))
         self._judgement.begin(origin, str(fields.get("previous_origin", "")))

@@ -12,14 +12,13 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from localgpt import __version__
-from localgpt.audit.checkpoints import identity_of, last_checkpoint, new_seed, public_key
+from localgpt.audit.checkpoints import identity_of, last_checkpoint, new_seed, origin_of, public_key
 from localgpt.audit.disk import Clock, Disk, replace_file, short_write
 from localgpt.audit.entry import ALGORITHM, FORMAT, entry_key, place_entry
 from localgpt.audit.epoch import DEFAULT_LIMITS, Limits, first_epoch
@@ -95,8 +94,8 @@ class Writer:
             return
         if self.files.epoch_path.exists():
             return  # `find_tip` says what is wrong
-        origin = f"localgpt.audit/{secrets.token_hex(16)}"
-        epoch = first_epoch(origin, new_seed(), self._clock.boot(), self._clock.mono_us())
+        seed = new_seed()
+        epoch = first_epoch(origin_of(public_key(seed)), seed, self._clock.boot(), self._clock.mono_us())
         replace_file(self._disk, self.files.epoch_path, epoch.encode())
 
     def _load(self) -> None:

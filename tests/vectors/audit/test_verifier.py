@@ -22,7 +22,7 @@ SEED = 20261128
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five closed epochs, an open one, and three segments."""
-    directory = tmp_path_factory.mktemp("log") / "audit"
+    directory: Path = tmp_path_factory.mktemp("log") / "audit"
     writer = Writer(directory, KEY, SimClock(), QuickDisk(), limits=Limits(epoch_entries=7, segment_bytes=2500))
     writer.open()
     for number in range(33):

@@ -120,11 +120,12 @@ def read_notes(path: Path) -> list[bytes]:
     return notes
 
 
-def verify(directory: Any, expected: Any = None) -> Any:
+def verify(place: str | Path, expected: str | None = None) -> tuple[str, int, int | None, str]:
     """Returns (verdict, good entries, first bad entry or None, code)."""
-    directory = Path(directory)
-    notes, key, origin, identity, epoch = read_notes(directory / "checkpoints"), b"", "", b"", 0
+    directory = Path(place)
+    notes = read_notes(directory / "checkpoints")
     leaves: list[bytes] = []
+    key, origin, identity, epoch = b"", "", b"", 0
     sealed, prev = 0, hashlib.sha256(b"localgpt.audit/v2").hexdigest()
     try:
         segments = sorted(path for path in directory.glob("*.log") if re.fullmatch("[0-9]{20}", path.stem))
@@ -148,6 +149,9 @@ def verify(directory: Any, expected: Any = None) -> Any:
                         identity, key = unbase64(data)[1:], bytes.fromhex(entry["epoch_key"])
                     except ValueError as error:
                         raise Bad("audit.entry-corrupted", 0) from error
+                    named = hashlib.sha256(b"localgpt.audit origin v2\x00" + key).hexdigest()[:32]
+                    if origin != f"localgpt.audit/{named}":
+                        raise Bad("audit.entry-corrupted", 0)
                     if name != origin or (expected and expected != entry["identity"]):
                         raise Bad("audit.identity-foreign", 0)
                 elif first and entry["origin"] != origin:
