@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def rewrite(world: World, entries: list[Any], *, keys: bool = False, notes: str 
 
 
 def changed(entry: Entry) -> Entry:
-    return Entry(*[getattr(entry, name) for name in Entry.__slots__[:6]], {"turn": "forged"}, "", "", "")
+    return replace(entry, fields={"turn": "forged"})
 
 
 def edit(at: int, *, keys: bool = False, notes: str = "keep") -> Callable[[World], None]:

@@ -37,7 +37,7 @@ _SPEC: Final = {
     # the log itself
     "log.create": (
         "format:token algorithm:token origin:token identity:token epoch_key:hex program:token reason:token? "
-        "previous_origin:token? previous_size:count? previous_root:hex?"
+        "previous_origin:token? previous_size:count? previous_leaf:hex?"
     ),
     "log.segment": "format:token algorithm:token origin:token",
     "log.open": "program:token pid:count",

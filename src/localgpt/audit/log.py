@@ -21,9 +21,10 @@ from localgpt import __version__, canon
 from localgpt.audit.disk import Clock, Disk, SystemClock, SystemDisk
 from localgpt.audit.errors import LogLocked, LogPoisoned, LogStalled
 from localgpt.audit.grammar import Spelled, spell
-from localgpt.audit.pins import NO_PINS, Pins
+from localgpt.audit.machine_pins import default_pins
+from localgpt.audit.pins import Pins
 from localgpt.audit.scan import MAX_COMMIT_ENTRIES
-from localgpt.audit.writer import LOCK_WAIT_S, Writer
+from localgpt.audit.writer import LOCK_WAIT_S, Replaced, Writer
 from localgpt.crypto import DeviceKey, tagged_mac
 from localgpt.errors import AuditError
 
@@ -67,10 +68,13 @@ class AuditLog:
         key: DeviceKey,
         clock: Clock | None = None,
         disk: Disk | None = None,
-        pins: Pins = NO_PINS,
+        pins: Pins | None = None,
         lock_wait_s: float = LOCK_WAIT_S,
+        replaces: Replaced | None = None,
     ) -> AuditLog:
         """Open or create the log in `directory`, recover a torn tail, and append `log.open`.
+
+        `pins`: those of this machine when not given; `replaces`: the log in whose place a new one begins.
 
         Raises:
             LogUnopenable: a directory or file cannot be created or opened.
@@ -79,10 +83,16 @@ class AuditLog:
             LogPoisoned: the first entry could not be made durable.
         """
         writer = Writer(
-            directory, key, clock or SystemClock(), disk or SystemDisk(), pins=pins, lock_wait_s=lock_wait_s
+            directory,
+            key,
+            clock or SystemClock(),
+            disk or SystemDisk(),
+            pins=default_pins(directory, os.environ) if pins is None else pins,
+            lock_wait_s=lock_wait_s,
         )
         try:
-            writer.open([spell("log.open", "", {"program": __version__, "pid": os.getpid()})])
+            opening = spell("log.open", "", {"program": __version__, "pid": os.getpid()})
+            writer.open([opening], replaces=replaces)
         except BaseException:
             writer.close()
             raise

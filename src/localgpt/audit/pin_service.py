@@ -119,7 +119,7 @@ class PinService:
             return longer
 
 
-def extended(held: Held, origin: str, first: int, lines: Sequence[str]) -> Held:
+def extended(held: Held, origin: str, first: int, lines: Sequence[str]) -> Held:  # noqa: PLR0911 -- one a refusal
     """What is vouched for after these lines; with an error when they do not continue what is."""
     if held.origin and held.origin != origin:
         return _replaced(held, origin, first, lines)
@@ -129,18 +129,16 @@ def extended(held: Held, origin: str, first: int, lines: Sequence[str]) -> Held:
         return replace(held, error=f"the log ends after {first + len(lines)} entries, and {held.size} are pinned")
     size, leaf = held.size, held.leaf or genesis()
     for number, text in enumerate(lines, first):
-        line = text.encode()
         try:
-            link = read_link(line, text)
+            link = read_link(text.encode(), text)
         except EntryCorrupted as error:
             return replace(held, error=f"entry {number}: {error.message}")
-        if number < held.size:
-            if number == held.size - 1 and link.leaf.hex() != held.leaf:
-                return replace(held, error=f"entry {number} is not the one that was pinned")
-            continue
-        if (link.seq, link.prev) != (size, leaf):
-            return replace(held, error=f"entry {number} does not continue what was pinned")
-        size, leaf = size + 1, link.leaf.hex()
+        if number == held.size - 1 and link.leaf.hex() != held.leaf:
+            return replace(held, error=f"entry {number} is not the one that was pinned")
+        if number >= held.size:
+            if (link.seq, link.prev) != (size, leaf):
+                return replace(held, error=f"entry {number} does not continue what was pinned")
+            size, leaf = size + 1, link.leaf.hex()
     return Held(origin, size, leaf)
 
 

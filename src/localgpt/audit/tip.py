@@ -30,7 +30,7 @@ from localgpt.audit.head import HEAD_BYTES, Heads, initial_heads, read_heads
 from localgpt.audit.scan import START, BrokenAt, LogReader, Place, Step
 from localgpt.crypto.merkle import Frontier
 
-_MOVE_AWAY: Final = "`localgpt audit verify` tells more; `localgpt recover` begins a new log that says so"
+_MOVE_AWAY: Final = "`localgpt audit verify` tells more; `localgpt audit recover` begins a new log that says so"
 _EARLIER: Final = b'"origin":"localgpt.audit/v1"'
 
 

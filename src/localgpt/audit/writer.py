@@ -14,6 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,21 @@ from localgpt.crypto.merkle import leaf_hash
 LOCK_WAIT_S: Final = 2.0
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CURE: Final = "effects stay off; free space or mend the disk, look at `localgpt audit verify`, and start again"
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The log before this one: its name and what was known of its end. `reason`: why it could not go on."""
+
+    reason: str
+    origin: str
+    size: int
+    leaf: str
+
+    def fields(self) -> dict[str, object]:
+        """As `log.create` takes them."""
+        known = {"previous_size": self.size, "previous_leaf": self.leaf} if self.size else {}
+        return {"reason": self.reason, "previous_origin": self.origin or None, **known}
 
 
 class Writer:
@@ -65,12 +81,10 @@ class Writer:
 
     # --- opening ------------------------------------------------------------------------------------------------
 
-    def open(
-        self, opening: Sequence[Spelled] = (), *, reason: str = "", previous: dict[str, object] | None = None
-    ) -> None:
+    def open(self, opening: Sequence[Spelled] = (), *, replaces: Replaced | None = None) -> None:
         """Create the log or find its end, finish what was interrupted, and commit `opening`.
 
-        `reason`, `previous`: for a log that begins because another one could not go on (`log.create`).
+        `replaces`: the log in whose place this one begins; only its first entry says so.
 
         Raises:
             LogUnopenable, LogLocked, LogPoisoned
@@ -84,7 +98,7 @@ class Writer:
                     self._create_epoch()
                 self._load()
                 self.files.make_reserve()
-                header = self._header(reason, previous or {})
+                header = self._header(replaces)
                 self._append([*header, *opening])
         except OSError as error:
             raise unopenable(self.files.directory, error) from error
@@ -129,9 +143,9 @@ class Writer:
         if self._tip.next_key:
             return  # an epoch's end has to be signed first; nothing follows it in this epoch
         fields = {"cut_bytes": len(torn), "cut_sha256": digest, "reason": "torn-tail"}
-        self._append([*self._header("", {}), spell("log.recovered", "", fields)])
+        self._append([*self._header(), spell("log.recovered", "", fields)])
 
-    def _header(self, reason: str, previous: dict[str, object]) -> list[Spelled]:
+    def _header(self, replaces: Replaced | None = None) -> list[Spelled]:
         """The entry that a segment begins with, when it is still empty."""
         tip = self._tip
         if tip.place.end:
@@ -143,8 +157,7 @@ class Writer:
             "identity": str(identity_of(self._key, tip.epoch.origin)),
             "epoch_key": public_key(tip.epoch.seed).hex(),
             "program": __version__,
-            "reason": reason or None,
-            **previous,
+            **({} if replaces is None else replaces.fields()),
         }
         return [spell("log.create", "", fields)]
 
@@ -168,7 +181,7 @@ class Writer:
             raise type(self.poison)(self.poison.message, cure=self.poison.cure)
         with self._locked():
             self._refresh()
-            first = self._append([*self._header("", {}), *batch]) - len(batch) + 1
+            first = self._append([*self._header(), *batch]) - len(batch) + 1
             self._close_if_due(by_age=may_close)
             return first
 
@@ -340,7 +353,7 @@ class Writer:
         with contextlib.suppress(OSError, LogPoisoned):
             self.files.release_reserve()
             self._disk.truncate(self.files.log, self._tip.place.end)
-            lines = self._place([*self._header("", {}), spell("log.full", "", {"wanted": kind})])
+            lines = self._place([*self._header(), spell("log.full", "", {"wanted": kind})])
             data = b"\n".join(lines) + b"\n"
             if self._disk.write(self.files.log, data) == len(data):
                 self._make_durable(lines, len(data))

@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "sandbox": Entry("localgpt.cli.sandbox:app", _LOOK, "What confines commands here; test it; run one command in it."),
     "audit": Entry("localgpt.cli.audit:app", _LOOK, "Show and verify the log of every decision."),
     "scan": Entry("localgpt.cli.scan:app", _LOOK, "Look for text that tries to command a model."),
+    "today": Entry("localgpt.cli.today:app", _LOOK, "What was done, asked, refused, spent and changed today."),
     "doctor": Entry("localgpt.cli.doctor:app", _LOOK, "Find what is wrong here, with a cure for each."),
     "paths": Entry("localgpt.cli.paths:app", _LOOK, "Where everything is kept."),
     "config": Entry("localgpt.cli.config:app", _SETUP, "Show and change the configuration."),

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from localgpt.cli.audit_change import add_changes
+from localgpt.cli.audit_check import add_checks
 from localgpt.cli.lazy import new_app
-from localgpt.cli.output import safe, say, say_json, say_json_line, say_table
+from localgpt.cli.output import say, say_json, say_json_line, say_table
 from localgpt.cli.replay import replay
 from localgpt.cli.state import state_of
-from localgpt.errors import AuditError, ExitStatus
+from localgpt.errors import AuditError
 
 if TYPE_CHECKING:
     from localgpt.audit.entry import Entry
-    from localgpt.audit.report import Report
 
 app = new_app(no_args_is_help=True, help="Show and verify the log of every decision.")
 
@@ -33,7 +34,11 @@ Exit status: 0 nothing would have been allowed that was not, 1 something would, 
 """
 )(replay)
 
+add_checks(app)
+add_changes(app)
+
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Since = Annotated[str, typer.Option("--since", help="Only since then: 90s, 15m, 2h, 3d, or 2026-11-28[T12:30].")]
 
 
 @app.command(
@@ -43,6 +48,8 @@ Examples:
   localgpt audit show
   localgpt audit show --kind decision --kind outcome --limit 50
   localgpt audit show --session 2026 --json      one JSON object a line
+  localgpt audit show --since 2d --verdict deny --tool shell
+  localgpt audit show --session 2026 --timeline  what was read, asked, refused and done
 \b
 Exit status: 0, or 3 when an entry cannot be what was written (entries before it are shown).
 """
@@ -52,20 +59,34 @@ def show(
     *,
     session: Annotated[str, typer.Option("--session", help="Only sessions whose id begins so.")] = "",
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.")] = None,
+    tool: Annotated[str, typer.Option("--tool", help="Only this tool.")] = "",
+    verdict: Annotated[str, typer.Option("--verdict", help="Only decisions that were allow, ask or deny.")] = "",
+    path: Annotated[str, typer.Option("--path", help="Only this path, or what is in it.")] = "",
+    since: _Since = "",
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Tell it as a story: read, asked, refused, done.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="The last N entries; 0: all.")] = 20,
     json: _Json = False,
 ) -> None:
     """Print entries, oldest first. They are chained and checked as they are read; `audit verify` checks the end too."""
     from localgpt.audit.kinds import KINDS
     from localgpt.audit.query import Query, read_entries
+    from localgpt.cli.audit_told import moment, told
 
     if unknown := set(kind or ()) - KINDS.keys():
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: no such kind; kinds are {', '.join(KINDS)}")
-    query = Query(kinds=frozenset(kind or ()), session=session)
+    query = Query(
+        kinds=frozenset(kind or ()), session=session, tool=tool, verdict=verdict, path=path, since_us=moment(since)
+    )
     entries, fault = _last(read_entries(state_of(ctx).base_paths.audit_dir, query), limit)
     if json:
         for entry in entries:
             say_json_line(_as_object(entry))
+    elif timeline:
+        for entry in entries:
+            if line := told(entry):
+                say(f"{_time(entry.ts_us)[11:19]}  {line}")
     else:
         say_table(_row(entry) for entry in entries)
     if fault is not None:
@@ -75,95 +96,55 @@ def show(
 @app.command(
     epilog="""
 \b
-Exit status: 0 intact or nothing logged yet, 1 no log where there was one, 3 tampered or cut off (the first bad entry
-is named) or the device key cannot be used.
-\b
 Examples:
-  localgpt audit verify
-  localgpt audit verify --json
-  localgpt audit verify --new          only what was appended since the last time
+  localgpt audit tail
+  localgpt audit tail --json | jq .kind
 """
 )
-def verify(
+def tail(
     ctx: typer.Context,
     *,
-    new: Annotated[bool, typer.Option("--new", help="Begin where the last verification ended.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="The last N entries first.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", "-f", help="Go on as entries are written.")] = True,
     json: _Json = False,
-) -> int:
-    """Check every entry, who wrote it, the tree and its checkpoints, and that no acknowledged entry is missing."""
-    from localgpt.cli.audit_verify import verified
+) -> None:
+    """Print the last entries and then each new one as it is written, until interrupted."""
+    from localgpt.cli.audit_told import following
 
-    state = state_of(ctx)
-    directory = state.base_paths.audit_dir
-    report = verified(state, new=new)
-    if json:
-        say_json({**_as_json(report), "directory": str(directory)})
-    else:
-        _print(report)
-        if report.is_tampered:
-            say(f"cure: keep a copy of {directory}, find out who could write there, then: localgpt recover")
-    if report.is_tampered:
-        return ExitStatus.REFUSED
-    return ExitStatus.FAILED if "audit.emptied" in {finding.code for finding in report.findings} else ExitStatus.DONE
+    directory = state_of(ctx).base_paths.audit_dir
+    for entry in following(directory, limit, follow=follow):
+        if json:
+            say_json_line(_as_object(entry))
+        else:
+            say("  ".join(_row(entry)))
+        sys.stdout.flush()
 
 
 @app.command(
     epilog="""
 \b
 Examples:
-  localgpt audit head
-  localgpt audit head > /media/usb/localgpt.head
+  localgpt audit stats
+  localgpt audit stats --since 7d --json
 """
 )
-def head(ctx: typer.Context, json: _Json = False) -> int:
-    """Print what to write down: the log's identity and its last checkpoint."""
-    from localgpt.cli.audit_verify import last_head
+def stats(ctx: typer.Context, since: _Since = "", json: _Json = False) -> None:
+    """Count entries by kind, decisions by tool, tokens and cost."""
+    from localgpt.audit.query import Query, read_entries
+    from localgpt.audit.summary import summarise
+    from localgpt.cli.audit_told import as_counts, moment
 
-    found = last_head(state_of(ctx))
+    query = Query(since_us=moment(since))
+    counts = as_counts(summarise(read_entries(state_of(ctx).base_paths.audit_dir, query)))
     if json:
-        say_json(found)
-    else:
-        sys.stdout.write("".join(f"{safe(str(found[name]))}\n" for name in ("identity", "checkpoint") if found[name]))
-    return ExitStatus.DONE
-
-
-def _as_json(report: Report) -> dict[str, object]:
-    return {
-        "verdict": report.verdict.value,
-        "completeness": report.completeness.value,
-        "freshness": report.freshness.value,
-        "entries": report.entries,
-        "sealed": report.sealed,
-        "pinned": report.pinned,
-        "first_bad": report.first_bad,
-        "findings": [{"code": f.code, "seq": f.seq, "detail": f.detail} for f in report.findings],
-        "pins": [{"tier": p.tier.value, "where": p.where, "problem": p.problem} for p in report.pins],
-        "origin": report.origin,
-        "identity": report.identity,
-    }
-
-
-def _print(report: Report) -> None:
-    sealed = f", {report.sealed} of them sealed" if report.sealed else ""
-    say(f"Audit log: {report.verdict.value.upper()}, {report.entries} entries{sealed}")
-    say(f"completeness: {report.completeness.value}{_of_pins(report)}")
-    say(f"freshness: {report.freshness.value}{_of_freshness(report)}")
-    if report.first_bad is not None:
-        say(f"first bad entry: {report.first_bad}")
-    for finding in report.findings:
-        where = "" if finding.seq is None else f"entry {finding.seq}: "
-        say(f"{finding.code}: {where}{finding.detail}")
-
-
-def _of_pins(report: Report) -> str:
-    tiers = [f"{pin.tier.value} ({pin.where})" for pin in report.pins if not pin.problem]
-    return f"; compared with: {', '.join(['the head beside the log', *tiers])}"
-
-
-def _of_freshness(report: Report) -> str:
-    if not report.pinned:
-        return "; no pin is beyond the reach of this user's other programs: see localgpt audit head"
-    return f"; {report.pinned} of {report.entries} entries are pinned beyond this user's reach"
+        say_json(counts)
+        return
+    for title, value in counts.items():
+        if isinstance(value, dict):
+            say(f"{title}:")
+            say_table([(str(number), name) for name, number in value.items()], indent="  ")
+        else:
+            say(f"{title}: {value}")
 
 
 def _last(entries: Iterator[Entry], limit: int) -> tuple[Sequence[Entry], AuditError | None]:

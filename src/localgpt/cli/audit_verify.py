@@ -9,6 +9,7 @@ from localgpt.audit.checkpoints import identity_of, last_checkpoint
 from localgpt.audit.disk import SystemDisk, replace_file
 from localgpt.audit.epoch import MAX_EPOCH_BYTES, Epoch
 from localgpt.audit.files import CHECKPOINTS_NAME, EPOCH_NAME, read_bytes
+from localgpt.audit.machine_pins import read_pins
 from localgpt.audit.report import Report
 from localgpt.audit.resume import Trusted
 from localgpt.audit.verify import verify_log
@@ -24,7 +25,9 @@ def verified(state: State, *, new: bool = False) -> Report:
     key = key_or_none(state)
     place = state.base_paths.cache_dir / "audit-verified"
     trusted = _remembered(place, key) if new and key is not None else None
-    report = verify_log(state.base_paths.audit_dir, key, trusted=trusted)
+    directory = state.base_paths.audit_dir
+    pins = () if key is None else read_pins(directory, key, state.environ)
+    report = verify_log(directory, key, trusted=trusted, pins=pins)
     if key is not None and report.trusted is not None:
         with contextlib.suppress(OSError):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from localgpt.audit import AuditLog
 from localgpt.audit.files import LOG_NAME
+from localgpt.audit.recovery import replaced_by
 from localgpt.audit.report import LogVerdict
 from localgpt.audit.verify import verify_log
+from localgpt.audit.writer import Replaced
 from localgpt.config import Paths
 from localgpt.crypto import DeviceKey, KeyMissing, load_device_key
 from localgpt.crypto.keys import replace_device_key, retired_path
@@ -40,10 +42,11 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How many entries a log has, and the hash of the last."""
+    """How many entries a log has, and the hash of the last; `replaced` is what the next log says of it."""
 
     entries: int
     leaf: str
+    replaced: Replaced | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ def _log_state(paths: Paths, key: DeviceKey | None) -> _End:
     if report.verdict is LogVerdict.TAMPERED and key is not None:
         cure = "localgpt audit verify; when the key that wrote it is gone: localgpt key rotate --lost"
         raise KeyNotChanged("the log is not what this key wrote", cure=cure)
-    return _End(report.entries, report.last_leaf)
+    replaced = replaced_by(paths.audit_dir, report, "key-changed") if report.entries else None
+    return _End(report.entries, report.last_leaf, replaced)
 
 
 def _set_log_aside(paths: Paths, key_id: str) -> Path:
@@ -160,7 +164,7 @@ def _set_log_aside(paths: Paths, key_id: str) -> Path:
 def _begin_log(paths: Paths, new: DeviceKey, action: str, changed: Changed, before: _End) -> str:
     """Write the change, and every signature that came of it, as the first entries of the new log."""
     try:
-        log = AuditLog.open(paths.audit_dir, key=new)
+        log = AuditLog.open(paths.audit_dir, key=new, replaces=before.replaced)
         try:
             log.append(
                 "key.changed",
