@@ -6,6 +6,7 @@ was appended since; when it does not fit the log (another log, a cut, a corrupt 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -97,11 +98,9 @@ class Index:
         if row is not None:
             place = Place(*row)
             steps = LogReader(self._directory, place).steps()
-            try:
+            with contextlib.suppress(EntryCorrupted):
                 next(steps, None)
                 return place
-            except EntryCorrupted:
-                pass
         self._database.executescript("delete from entries; delete from place;")
         return START
 
