@@ -9,7 +9,7 @@ from localgpt.audit.share import TurnShare
 class Kept:
     """Keeps what is appended."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.entries = []
 
     def append(self, kind, *, session="", **fields):
