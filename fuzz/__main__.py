@@ -9,9 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
+from fuzz.audit import TARGETS as AUDIT
 from fuzz.mutate import mutations
 from fuzz.policy import TARGETS
 
+TARGETS.update(AUDIT)
 SLOWEST_S = 2.0
 
 
