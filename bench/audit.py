@@ -18,13 +18,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 
 from localgpt.audit import AuditLog, LogVerdict
 from localgpt.audit.disk import SystemClock, SystemDisk
 from localgpt.audit.grammar import spell
+from localgpt.audit.index import Index
+from localgpt.audit.query import Query
 from localgpt.audit.writer import Writer
 from localgpt.crypto import DeviceKey
 
@@ -249,6 +253,26 @@ def verification(directory: Path, entries: int) -> Row:
     return Row(what, each_us, each_us, 1e6 / each_us, limit_per_s=VERIFY_PER_S, memory_mib=grown)
 
 
+def queries(directory: Path) -> list[Row]:
+    """With the index, on the log that was verified: making it, and what people ask."""
+    with closing(Index(directory / "verify", directory / "cache")) as index:
+        start = time.perf_counter()
+        index.update()
+        made = (time.perf_counter() - start) * 1e6
+        asked = [
+            ("the last 20 refusals", Query(verdict="deny"), 20),
+            ("the last 20 of a tool", Query(tool="shell"), 20),
+            ("the last 20 of a session", Query(session=SESSION[:8]), 20),
+            ("paths, none there", Query(path="/nowhere"), 20),
+            ("the last minute's decisions", Query(kinds=frozenset({"decision"}), since_us=2**52), 200),
+        ]
+        rows = [Row("index made", made, made, 1e6 / made)]
+        for what, query, limit in asked:
+            times = timed(partial(index.select, query, limit=limit), 11)
+            rows.append(row(f"query, {what}", times, p50=QUERY_MS * 1000.0))
+    return rows
+
+
 def measure(directory: Path, rounds: int, entries: int) -> list[Row]:
     """All rows, quickest first."""
     return [
@@ -257,6 +281,7 @@ def measure(directory: Path, rounds: int, entries: int) -> list[Row]:
         *together(directory, max(20, rounds // 4)),
         processes(directory, max(20, rounds // 4), 4),
         verification(directory, entries),
+        *queries(directory),
     ]
 
 

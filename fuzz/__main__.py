@@ -9,11 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
-from fuzz import policy, sandbox
+from fuzz import audit, policy, sandbox
 from fuzz.mutate import mutations
 
 SLOWEST_S = 2.0
-TARGETS = policy.TARGETS | sandbox.TARGETS
+TARGETS = policy.TARGETS | sandbox.TARGETS | audit.TARGETS
 
 
 def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple[int, bytes | None]:

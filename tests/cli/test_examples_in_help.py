@@ -11,9 +11,10 @@ __all__ = ["home"]
 COMMANDS = [
     "chat", "ask", "init", "sign", "verify", "config show", "config get", "config set", "config init", "config path",
     "models list", "models add", "models test", "audit show", "audit verify", "session list", "session show",
-    "sandbox status", "sandbox test", "sandbox run", "scan", "doctor", "paths", "completion",
-    "recover", "policy check", "policy test", "policy diff", "policy explain", "policy show", "policy edit",
-    "policy grant", "key status", "key new", "key rotate", "key backup", "key restore", "audit replay",
+    "sandbox status", "sandbox test", "sandbox run", "scan", "doctor", "paths", "completion", "recover",
+    "policy check", "policy test", "policy diff", "policy explain", "policy show", "policy edit", "policy grant",
+    "key status", "key new", "key rotate", "key backup", "key restore", "audit replay", "audit head", "audit prove",
+    "audit check-proof", "audit tail", "audit stats", "audit export", "audit prune", "audit install-service", "today",
 ]  # fmt: skip
 
 

@@ -120,6 +120,11 @@ class Bodies:
                 yield sealed
 
 
+def load_cipher() -> None:
+    """Import the library now."""
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # noqa: F401, PLC0415 -- 40 ms
+
+
 def _overwrite(path: Path) -> None:
     if path.exists():
         with path.open("r+b") as file:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -25,6 +25,7 @@ MAX_LINE_BYTES: Final = 64 * 1024
 _PERSON: Final = b"localgpt entry 2"  #: keeps this MAC apart from any other with the same key
 _MAC_BYTES: Final = 16
 _blake2b = hashlib.blake2b
+_sha256 = hashlib.sha256
 _MAC_MEMBER: Final = re.compile(rb'"mac":"[0-9a-f]{32}",')  #: occurs once: inside a string its quotes are escaped
 _KIND: Final = '"kind":"'
 
@@ -110,13 +111,22 @@ def read_link(line: bytes, text: str, *, whole: bool = True) -> Link:
         raise EntryCorrupted("the line has no end")
     at = text.find(_KIND) + len(_KIND)
     kind = text[at : text.find('"', at)]
-    if kind not in KINDS:
-        raise EntryCorrupted("the line is no entry of a known kind")
-    match = line_pattern(kind).fullmatch(text)
+    matches = _matchers.get(kind) or _matcher(kind)
+    match = matches(text)
     if match is None:
         raise EntryCorrupted(f"the line is not spelled as an entry of kind {kind} is")
     mac, prev, seq = match.groups()
-    return Link(int(seq), kind, mac, prev, hashlib.sha256(b"\x00" + line).digest())
+    return Link(int(seq), kind, mac, prev, _sha256(b"\x00" + line).digest())
+
+
+_matchers: dict[str, Callable[[str], re.Match[str] | None]] = {}
+
+
+def _matcher(kind: str) -> Callable[[str], re.Match[str] | None]:
+    if kind not in KINDS:
+        raise EntryCorrupted("the line is no entry of a known kind")
+    _matchers[kind] = line_pattern(kind).fullmatch
+    return _matchers[kind]
 
 
 def check_mac(line: bytes, link: Link, key: bytes) -> None:

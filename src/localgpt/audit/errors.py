@@ -142,3 +142,9 @@ class IdentityForeign(TamperError):  # noqa: N818 -- named after the attack
     """The log was begun with another identity key than the one that was expected."""
 
     code = "audit.identity-foreign"
+
+
+class ShareUsed(AuditError):  # noqa: N818 -- named after the condition
+    """One turn has written as much as one turn may: its further effects are refused."""
+
+    code = "audit.share-used"

@@ -115,6 +115,7 @@ class WriterFiles:
         self.log = self.head = -1
         self.segment = -1
         self._log_name = ""
+        self._identity = -1, -1
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
@@ -135,6 +136,8 @@ class WriterFiles:
         if self.log >= 0:
             os.close(self.log)
         self.log, self.segment, self._log_name = descriptor, first, os.fspath(path)
+        status = os.fstat(descriptor)
+        self._identity = status.st_ino, status.st_dev
 
     def open_head(self) -> None:
         """Open the head, which exists.
@@ -153,16 +156,15 @@ class WriterFiles:
             LogReplaced
             OSError
         """
-        status = os.fstat(self.log)
         try:
             there = os.lstat(self._log_name)
         except FileNotFoundError as error:
             raise LogReplaced(f"{self._log_name} was removed while it was in use") from error
-        if (there.st_ino, there.st_dev) != (status.st_ino, status.st_dev):
+        if (there.st_ino, there.st_dev) != self._identity:
             raise LogReplaced(f"{self._log_name} was replaced while it was in use")
         if os.fstat(self.lock).st_nlink == 0:
             raise LogReplaced(f"{self.lock_path} was removed while it was in use")
-        return status.st_size
+        return there.st_size
 
     def make_reserve(self) -> None:
         """Keep some space back for the last entry. Without space there is no reserve; appending will tell."""

@@ -190,13 +190,14 @@ def _first_wrong(kind: str, fields: Mapping[str, object]) -> str:
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
-_ONE_TOKEN: Final = r'"(?:[!#-\[\]-~]|\\["\\]){1,128}"'  # noqa: S105 -- a pattern
+# What has no escape is tried first: a class that repeats is several times quicker than a choice that does.
+_ONE_TOKEN: Final = r'(?:"[!#-\[\]-~]{1,128}"|"(?:[!#-\[\]-~]|\\["\\]){1,128}")'  # noqa: S105 -- a pattern
 _NUMBER: Final = r"(?:[1-9][0-9]{0,14}|[1-8][0-9]{15})"
-_TEXT: Final = rf'"(?:[^"\\{_HIDING}]|\\["\\]){{1,%d}}"'
+_TEXT: Final = rf'(?:"[ !#-\[\]-~]{{1,%d}}"|"(?:[^"\\{_HIDING}]|\\["\\]){{1,%d}}")'
 _PATTERNS: Final[Mapping[FieldType, str]] = {
     FieldType.TOKEN: _ONE_TOKEN,
-    FieldType.NAME: _TEXT % _LENGTHS[FieldType.NAME],
-    FieldType.PATH: _TEXT % _LENGTHS[FieldType.PATH],
+    FieldType.NAME: _TEXT % ((_LENGTHS[FieldType.NAME],) * 2),
+    FieldType.PATH: _TEXT % ((_LENGTHS[FieldType.PATH],) * 2),
     FieldType.HEX: '"[0-9a-f]{16,64}"',
     FieldType.COUNT: f"(?:0|{_NUMBER})",
     FieldType.INTEGER: f"(?:0|-?{_NUMBER})",

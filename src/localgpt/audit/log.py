@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from localgpt import __version__, canon
+from localgpt.audit.bodies import Bodies, load_cipher
 from localgpt.audit.disk import Clock, Disk, SystemClock, SystemDisk
 from localgpt.audit.errors import LogLocked, LogPoisoned, LogStalled
 from localgpt.audit.grammar import Spelled, spell
@@ -52,6 +53,7 @@ class AuditLog:
 
     def __init__(self, writer: Writer, key: DeviceKey) -> None:
         self._writer = writer
+        self._bodies = Bodies(writer.files.directory)
         self._argv_key = key.subkey("localgpt audit argv v1")
         self._pid = os.getpid()
         self._poison: LogPoisoned | None = None
@@ -131,6 +133,18 @@ class AuditLog:
         words: list[canon.Json] = [word.encode("utf-8", "backslashreplace").decode() for word in argv]
         digest = tagged_mac(self._argv_key, "localgpt.audit.argv/v1", canon.encode(words)).hex()[:32]
         return {"argv0": argv[0] if argv and argv[0] else "-", "argv_hmac": digest}
+
+    def body(self, session: str, details: dict[str, canon.Json]) -> dict[str, object]:
+        """Encrypt details under the session's key; gives the fields `body` and `body_bytes` for their entry.
+
+        Raises:
+            LogPoisoned: they cannot be written; neither can their entry.
+            EntryInvalid: too large.
+        """
+        try:
+            return self._bodies.add(session, details)
+        except OSError as error:
+            raise self._poisoned(f"the details of an entry could not be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Append `log.close` if that is still possible, make the head durable, release everything."""
@@ -213,6 +227,8 @@ class AuditLog:
         for number, each in enumerate(batch):
             each.seq, each.error = first + number, error
             each.done.release()
+        if any(each.spelled.kind == "turn.start" for each in batch):
+            load_cipher()  # while the model thinks: the first call's details then wait for no import
 
     def _when_quiet(self) -> None:
         with contextlib.suppress(AuditError):

@@ -212,37 +212,39 @@ class Writer:
         """
         if not batch:
             return self._tip.place.seq
-        lines = self._place(batch)
+        lines, leaves = self._place(batch)
         data = b"\n".join(lines) + b"\n"
         try:
             if self._disk.write(self.files.log, data) != len(data):
                 raise short_write()
         except OSError as error:
             raise self._write_failed(batch[0].kind, error) from error
-        self._make_durable(lines, len(data))
+        self._make_durable(lines, leaves, len(data))
         return self._tip.place.seq
 
-    def _place(self, batch: Sequence[Spelled]) -> list[bytes]:
+    def _place(self, batch: Sequence[Spelled]) -> tuple[list[bytes], list[bytes]]:
+        """The lines, and their leaves."""
         seq, prev = self._tip.place.seq, self._tip.place.leaf
         clock, key, boot = self._clock, self._keys.entry, self._clock.boot()
-        lines = []
+        lines, leaves = [], []
         for seq, each in enumerate(batch, seq + 1):  # noqa: B020 -- from where the log ends
             line = place_entry(each, key, boot=boot, mono_us=clock.mono_us(), prev=prev, seq=seq, ts_us=clock.now_us())
-            prev = leaf_hash(line).hex()
+            leaf = leaf_hash(line)
+            prev = leaf.hex()
             lines.append(line)
-        return lines
+            leaves.append(leaf)
+        return lines, leaves
 
-    def _make_durable(self, lines: Sequence[bytes], size: int) -> None:
+    def _make_durable(self, lines: Sequence[bytes], leaves: Sequence[bytes], size: int) -> None:
         try:
             self._disk.sync(self.files.log)
         except OSError as error:
             raise self._poisoned(f"the log could not be made durable: {error.strerror}") from error
         tip = self._tip
-        for line in lines:
-            leaf = leaf_hash(line)
+        for leaf in leaves:
             tip.frontier.add(leaf)
         before = tip.place
-        tip.place = Place(before.seq + len(lines), before.segment, before.end + size, leaf.hex())
+        tip.place = Place(before.seq + len(lines), before.segment, before.end + size, leaves[-1].hex())
         try:
             self._write_head()
             self._pins.hold_entries(tip.epoch.origin, tip.place.seq, lines)
@@ -353,10 +355,10 @@ class Writer:
         with contextlib.suppress(OSError, LogPoisoned):
             self.files.release_reserve()
             self._disk.truncate(self.files.log, self._tip.place.end)
-            lines = self._place([*self._header(), spell("log.full", "", {"wanted": kind})])
+            lines, leaves = self._place([*self._header(), spell("log.full", "", {"wanted": kind})])
             data = b"\n".join(lines) + b"\n"
             if self._disk.write(self.files.log, data) == len(data):
-                self._make_durable(lines, len(data))
+                self._make_durable(lines, leaves, len(data))
         self.poison = full
         return full
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from localgpt import canon
 from localgpt.audit import AuditLog
+from localgpt.audit.share import TurnShare
 from localgpt.errors import AuditError
 from localgpt.monitor.children import Room
 from localgpt.monitor.events import Answer, SessionStatus
@@ -36,6 +37,7 @@ class Journal:
         self._log = log
         self._session_id = session_id
         self._not_opened = failure
+        self._share = None if log is None or not session_id else TurnShare(log, session_id)
 
     @property
     def failure(self) -> str:
@@ -65,6 +67,7 @@ class Journal:
             flow=flow_digest(flow),
             request=request_digest(prepared.tool, prepared.effects),
             **self._argv_fields(prepared.argv),
+            **self._body(prepared),
             effects=[_EFFECTS.get(type(effect), "other") for effect in prepared.effects],
             path=prepared.path or None,
         )
@@ -311,10 +314,20 @@ class Journal:
         """The program's name and a salted digest of the whole argv."""
         return {} if self._log is None else self._log.argv_fields(argv)
 
+    def _body(self, prepared: Prepared) -> dict[str, object]:
+        """The whole argv, encrypted with the session's key and only its digest in the entry."""
+        if self._log is None or not self._session_id or not prepared.argv:
+            return {}
+        words: list[canon.Json] = [word.encode("utf-8", "backslashreplace").decode() for word in prepared.argv]
+        return self._log.body(self._session_id, {"argv": words})
+
     def _append(self, kind: str, **fields: object) -> None:
         if self._log is None:
             raise AuditError(f"the audit log cannot be written: {self.failure}", cure="localgpt doctor")
-        self._log.append(kind, session=self._session_id, **fields)
+        if self._share is not None:
+            self._share.append(kind, fields)
+        else:
+            self._log.append(kind, session=self._session_id, **fields)
 
     def _note(self, kind: str, **fields: object) -> None:
         """Write without a promise: talking goes on when it fails; a log that is broken by it has a `failure`."""
