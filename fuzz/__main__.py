@@ -7,18 +7,24 @@ import hashlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import audit, policy, sandbox
+from fuzz import audit, injection, policy, sandbox
 from fuzz.mutate import mutations
 
 SLOWEST_S = 2.0
-TARGETS = policy.TARGETS | sandbox.TARGETS | audit.TARGETS
+Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
+
+
+def targets() -> dict[str, Target]:
+    """Every target of every room: what takes the bytes, and where the mutations start."""
+    return {**policy.TARGETS, **sandbox.TARGETS, **audit.TARGETS, **injection.TARGETS}
 
 
 def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple[int, bytes | None]:
     """Run one target; how many inputs, and the first that failed."""
-    target, corpus = TARGETS[name]
+    target, corpus = targets()[name]
     end = time.monotonic() + seconds
     count = 0
     for data in mutations(corpus(), seed):
@@ -40,7 +46,7 @@ def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple
 def main() -> int:
     """Run the chosen targets; 1 when one failed."""
     parser = argparse.ArgumentParser(prog="python -m fuzz")
-    parser.add_argument("targets", nargs="*", default=[*TARGETS])
+    parser.add_argument("targets", nargs="*", default=[*targets()])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -43,6 +43,7 @@ MIXED = ("synthetic", "own-summaries", "own-about", "set-02", "set-03", "set-06"
 UNUSED = frozenset({"set-05", "set-30"})
 #: The given benign texts are few and what the figures are about, so each counts three times.
 COUNTED = 3
+SAMPLE = 1500
 #: Sources that belong together: wordings of one origin would otherwise be on both sides of the split.
 FOLDS: dict[str, list[str]] = {
     "set-34": ["set-34"], "set-37": ["set-37"], "set-10+33": ["set-10", "set-33"], "set-01+04+35": ["set-01", "set-04", "set-35"],
@@ -207,7 +208,34 @@ def leave_one_out(data: Corpus, only: list[str]) -> float:
     return float(np.mean(thresholds))
 
 
-def write(weights: Any, bias: float, threshold: float, fingerprint: str) -> None:
+def whole_scan(rows: list[dict[str, Any]], data: Corpus, only: list[str], threshold: float) -> None:
+    """The same for the whole scan, patterns and views included, at the threshold that is shipped, on a sample."""
+    from localgpt.injection import scanning
+    from localgpt.injection.classifier import Classifier
+
+    folds, chance = benign_folds(data), np.random.default_rng(SEED)
+    for number, (name, sources) in enumerate(FOLDS.items()):
+        if only and name not in only:
+            continue
+        out, spared = np.isin(data.source, sources), folds == number % 4
+        fold = Classifier(packed(*fit(data, ~out & ~spared), threshold, name))
+        scanning.classifier = lambda fold=fold: fold
+        about = spared & np.isin(data.kind, ["secdoc", "secdoc-short", "about", "summary"])
+        groups = {
+            "caught": out & (data.label == 1),
+            "false alarms": spared,
+            "given benign": spared & given(data),
+            "about attacks": about,
+        }
+        line = [f"{name:14}"]
+        for group, mask in groups.items():
+            chosen = chance.permutation(np.flatnonzero(mask))[:SAMPLE]
+            flagged = sum(scanning.scan(rows[i]["text"]).flagged for i in chosen)
+            line.append(f"{group} {flagged / max(1, len(chosen)):.2%} of {len(chosen)}")
+        print(" | ".join(line), flush=True)
+
+
+def packed(weights: Any, bias: float, threshold: float, fingerprint: str) -> bytes:
     """Quantise to signed bytes: the step is chosen so that one weight in twenty thousand is clipped."""
     step = float(np.quantile(np.abs(weights[weights != 0]), 0.9999)) / 127
     table = np.clip(np.rint(weights / step), -127, 127).astype(np.int8)
@@ -215,8 +243,7 @@ def write(weights: Any, bias: float, threshold: float, fingerprint: str) -> None
         "version": f"1-{fingerprint[:12]}", "bits": BITS, "windows": WINDOWS, "scale": round(1000 * step * 256),
         "bias_milli": round(1000 * bias), "threshold_milli": round(1000 * threshold), "seed": SEED, "data_sha256": fingerprint,
     }  # fmt: skip
-    TARGET.write_bytes(json.dumps(header, separators=(",", ":")).encode() + b"\n" + table.tobytes())
-    print("wrote", TARGET, TARGET.stat().st_size, hashlib.sha256(TARGET.read_bytes()).hexdigest(), header)
+    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + table.tobytes()
 
 
 def main() -> int:
@@ -225,6 +252,7 @@ def main() -> int:
     parser.add_argument("--loso", action="store_true")
     parser.add_argument("--only", nargs="*", default=[], help="folds")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--whole", action="store_true", help="leave-one-source-out of the whole scan")
     parser.add_argument("--threshold", type=float, default=0.0)
     options = parser.parse_args()
     rows = read(options.data)
@@ -236,7 +264,10 @@ def main() -> int:
     threshold = leave_one_out(data, options.only) if options.loso else options.threshold
     if options.write:
         weights, bias = fit(data, np.ones(len(data.label), dtype=bool))
-        write(weights, bias, threshold, digest.hexdigest())
+        TARGET.write_bytes(packed(weights, bias, threshold, digest.hexdigest()))
+        print("wrote", TARGET, TARGET.stat().st_size, "bytes, sha256", hashlib.sha256(TARGET.read_bytes()).hexdigest())
+    if options.whole:
+        whole_scan(rows, data, options.only, threshold)
     return 0
 
 

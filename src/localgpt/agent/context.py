@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 from localgpt.agent.entries import Entry
 from localgpt.agent.schema_mode import answer_text, step_text
 from localgpt.errors import LocalGptError
-from localgpt.injection import MAX_CHARS, bound, clean, neutralise
+from localgpt.injection import MAX_CHARS, Wrapper, bound, clean, neutralise
 from localgpt.wire import ChatMessage, Role, ToolCall, ToolDeclaration, ToolMode, ToolOutcome
 
 INTERRUPTED: Final = "interrupted: this call has no result, because the run ended before it came"
@@ -222,13 +222,17 @@ def _shrink_last(turns: list[list[Part]], room: int) -> None:
     kept = sum(estimate(text) for _, text in large) - over
     for i, text in large:
         chars = max(_KEPT_WHOLE, kept * 3 // len(large) - 200)  # 3 bytes a token to be safe, 200 for marker and wrapper
-        shorter = bound(_inner(text), source=_source(text), max_chars=chars).text
+        shorter = bound(_inner(text), source=_source(text), max_chars=chars, wrapper=_wrapper(text)).text
         if len(shorter) < len(text):
             turn[i] = turn[i].instead(text, shorter, bound_again=True)
 
 
 def _inner(bounded: str) -> str:
     return bounded.partition("\n")[2].rpartition("\n")[0]
+
+
+def _wrapper(bounded: str) -> Wrapper:
+    return Wrapper(bounded[1:].partition(" ")[0])
 
 
 def _source(bounded: str) -> str:
@@ -252,7 +256,8 @@ def _harmless(entry: Entry) -> Entry:
 
 def _bound(entry: Entry) -> str:
     origin = entry.label.origin if entry.label else ""
-    return bound(entry.text, source=entry.name or origin or "tool", max_chars=MAX_CHARS).text
+    wrapper = Wrapper.TOOL if entry.role is Role.TOOL else Wrapper.EXTERNAL
+    return bound(entry.text, source=entry.name or origin or "tool", max_chars=MAX_CHARS, wrapper=wrapper).text
 
 
 def _part(entry: Entry, bounded: str, mode: ToolMode, tool: str) -> Part:

@@ -1,26 +1,22 @@
 """Foreign text: cleaned, wrapped so that it cannot pretend to be anything else, scanned for the user's eyes."""
 
-from localgpt.injection.bound import MAX_CHARS, Bound, BoundaryOccursError, bound, clean, clean_line
-from localgpt.injection.cleaning import Cleaned, CrossesNeutralisedError, clean_bytes, cleaned
+from localgpt.injection.bound import MAX_CHARS, Bound, BoundaryOccursError, Wrapper, bound, clean, clean_line
+from localgpt.injection.cleaning import cleaned
 from localgpt.injection.findings import Finding, Kind, Report, View
-from localgpt.injection.outgoing import Leak, Screened, screen
+from localgpt.injection.outgoing import screen
 from localgpt.injection.tokens import neutralise
 
 __all__ = [
     "MAX_CHARS",
     "Bound",
     "BoundaryOccursError",
-    "Cleaned",
-    "CrossesNeutralisedError",
     "Finding",
     "Kind",
-    "Leak",
     "Report",
-    "Screened",
     "View",
+    "Wrapper",
     "bound",
     "clean",
-    "clean_bytes",
     "clean_line",
     "cleaned",
     "neutralise",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Final
 
 from localgpt.errors import LocalGptError
@@ -18,6 +19,14 @@ MAX_CHARS: Final = 50_000  #: of one value in the context
 _TAIL_SHARE: Final = 4  #: of what is kept of a long text, one part in four is its end
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BOUNDARY: Final = re.compile("[0-9a-f]{32}")
+
+
+class Wrapper(StrEnum):
+    """The names of the boundaries; all are one flat level, and none may stand inside another."""
+
+    EXTERNAL = "external_content"
+    TOOL = "tool_output"
+    MEMORY = "memory_context"
 
 
 class BoundaryOccursError(LocalGptError):
@@ -36,13 +45,23 @@ class Bound:
     omitted_chars: int = 0
 
 
-def bound(text: str, *, source: str, boundary: str | None = None, max_chars: int = MAX_CHARS) -> Bound:
+def bound(
+    text: str,
+    *,
+    source: str,
+    boundary: str | None = None,
+    max_chars: int = MAX_CHARS,
+    wrapper: Wrapper = Wrapper.EXTERNAL,
+    label: str = "",
+) -> Bound:
     """Clean `text` and wrap it between two lines that carry an unguessable boundary.
 
     Args:
         text: foreign text of any length and content; lone surrogates become U+FFFD.
         source: where it is from, for the opening line; foreign too, and cleaned.
         boundary: 32 lower-case hex digits; None draws 128 random bits that do not occur in the text.
+        wrapper: which name the boundary has.
+        label: integrity and confidentiality, for the opening line; the runtime's own words.
         max_chars: a longer text keeps its beginning and its end, with a marker between them.
 
     Raises:
@@ -52,7 +71,9 @@ def bound(text: str, *, source: str, boundary: str | None = None, max_chars: int
     inside, count = neutralise(clean(kept))
     mark = _drawn(inside) if boundary is None else _checked(boundary, inside)
     note = f' note="{count} control tokens shown with ‹ › ⟦ ⟧"' if count else ""
-    whole = f'<external_content id={mark} source="{_source(source)}"{note}>\n{inside}\n</external_content id={mark}>'
+    labelled = f' label="{_source(label)}"' if label else ""
+    opening = f'<{wrapper} id={mark} source="{_source(source)}"{labelled}{note}>'
+    whole = f"{opening}\n{inside}\n</{wrapper} id={mark}>"
     return Bound(whole, mark, tuple(forged(text)), omitted)
 
 

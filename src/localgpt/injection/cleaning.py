@@ -22,6 +22,7 @@ from localgpt.injection.tokens import neutral_edits
 from localgpt.injection.visible import Edit, idle_edits, line_ends, strip_idle, strip_terminal, terminal_runs
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]+")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});?")
 
 
@@ -121,7 +122,11 @@ class Pass:
         return self._edits[count - 1][1] - self._outputs[1][count - 1]
 
 
-_FIND: Final = {"lines": line_ends, "terminal": terminal_runs, "idle": idle_edits}
+def _surrogates(text: str) -> list[Edit]:
+    return [(*match.span(), "\N{REPLACEMENT CHARACTER}") for match in _SURROGATE.finditer(text)]
+
+
+_FIND: Final = {"surrogates": _surrogates, "lines": line_ends, "terminal": terminal_runs, "idle": idle_edits}
 
 
 def cleaned(text: str, *, html: bool = False) -> Cleaned:
@@ -136,9 +141,8 @@ def cleaned(text: str, *, html: bool = False) -> Cleaned:
     if html:
         now = _take(passes, now, *_page(now))
     if not now.isascii() and _SURROGATE.search(now):
-        now = _take(
-            passes, now, *_applied(now, [(*m.span(), "\N{REPLACEMENT CHARACTER}") for m in _SURROGATE.finditer(now)])
-        )
+        passes.append(Pass(now, None, "surrogates"))
+        now = _SURROGATES.sub(lambda match: "\N{REPLACEMENT CHARACTER}" * len(match[0]), now)
     plain = strip_terminal(now)
     if plain is not now:
         passes.append(Pass(now, None, "lines"))

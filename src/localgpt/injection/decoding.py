@@ -44,6 +44,8 @@ _PERCENT: Final = _repeated(_PERCENT_BYTE, 3, r"[^\s%]{0,24}")
 _ENTITY: Final = _repeated(_REFERENCE, 3, r"[^&\n]{0,24}")
 _ESCAPE: Final = _repeated(_ESCAPED_CHAR, 3, r"[^\\\n]{0,24}")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4,}")
+_TAG_BYTES: Final = b"\xf3\xa0"  #: what every tag character and the longer selectors begin with in UTF-8
+_SELECTOR_BYTES: Final = b"\xef\xb8"
 _SELECTORS: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _ESCAPED: Final = re.compile(r"\\(?:[uU]([0-9a-fA-F]{4}(?:[0-9a-fA-F]{4})?)|u\{([0-9a-fA-F]{1,6})\}|x([0-9a-fA-F]{2}))")
 
@@ -74,9 +76,9 @@ class Budget:
 
 def decoded(text: str, budget: Budget) -> Iterator[Decoded]:
     """What can be decoded in `text`, one level deep, as far as the budget goes."""
-    if not text.isascii():
-        yield from _invisible(text, budget)
     data = text.encode("utf-8", "replace")
+    if _TAG_BYTES in data or _SELECTOR_BYTES in data:
+        yield from _invisible(text, budget)
     locate = _positions(text, data)
     for view, pattern, decode in _ENCODINGS:
         matches = _compiled(pattern).finditer(data)

@@ -19,7 +19,7 @@ from localgpt.injection.patterns import Family, find
 from localgpt.injection.places import Shrunk, Span
 from localgpt.injection.signs import signs
 from localgpt.injection.skeleton import skeleton
-from localgpt.injection.views import Seen, views
+from localgpt.injection.views import Seen, has_markup, views
 from localgpt.injection.weights import ENCODED, FAMILY, HIDDEN_IN_HTML, NOT_PROSE, NOT_READ, NOTED, OBFUSCATED, UNMARKED
 
 MAX_FINDINGS: Final = 1000
@@ -49,11 +49,12 @@ def scan(text: str, *, use_classifier: bool = True) -> Report:
 
 def _scan(text: str, budget: Budget, depth: int, *, use_classifier: bool) -> tuple[list[Finding], int]:
     """Findings, and the highest window of the classifier, which counts for the whole text and is none of them."""
-    unseen = concealed(text)
-    found = list(_phrases(text, use_classifier=use_classifier))
+    unseen = concealed(text) if has_markup(text) else []
+    shown = skeleton(text)
+    found = list(_phrases(text, shown, use_classifier=use_classifier))
     milli = _NOTHING
     if use_classifier:
-        milli, wordings = _wordings(text)
+        milli, wordings = _wordings(text, shown)
         found += wordings
     found = [_lifted(each, unseen) for each in found]
     found += [*signs(text), *_told(text, unseen)]
@@ -76,7 +77,7 @@ def _is_prose(text: str) -> bool:
 
 def explained(text: str) -> Iterator[tuple[View, list[str], str]]:
     """Every view of `text`: the families of the phrases found in it, and the beginning of what it shows."""
-    for seen in views(text):
+    for seen in views(text, skeleton(text)):
         families = [family.value for family, _, _ in find(seen.data, packed=seen.packed, english=seen.guess)]
         yield seen.view, families, seen.data[:400].decode("utf-8", "ignore")
     for piece in decoded(text, Budget()):
@@ -86,9 +87,9 @@ def explained(text: str) -> Iterator[tuple[View, list[str], str]]:
 # --- phrases -----------------------------------------------------------------------------------------------------
 
 
-def _phrases(text: str, *, use_classifier: bool) -> Iterator[Finding]:
+def _phrases(text: str, shown: str, *, use_classifier: bool) -> Iterator[Finding]:
     plain: list[Span] = []  # where the phrase is there for all to read
-    for seen in views(text):
+    for seen in views(text, shown):
         for family, start, end in find(seen.data, packed=seen.packed, english=seen.guess):
             span = seen.locate(start, end)
             if any(a < span[1] and span[0] < b for a, b in plain):
@@ -136,10 +137,10 @@ def _best(text: str) -> int:
     return max((window.milli for window in loaded.scores(skeleton(text))), default=_NOTHING) - loaded.threshold
 
 
-def _wordings(text: str) -> tuple[int, list[Finding]]:
+def _wordings(text: str, shown: str) -> tuple[int, list[Finding]]:
     """The highest window, and those at or above the threshold; of windows that overlap, the highest."""
     loaded = classifier()
-    windows = sorted(loaded.scores(skeleton(text)), key=lambda window: -window.milli)
+    windows = sorted(loaded.scores(shown), key=lambda window: -window.milli)
     taken: list[Span] = []
     found = []
     for window in windows[: 8 * _MOST_WORDINGS]:

@@ -31,7 +31,7 @@ _LATIN: Final = "[A-Za-z]"
 _ALIKE: Final = "[\u0370-\u03ff\u0400-\u04ff\u0500-\u052f\u13a0-\u13ff]"
 #: A letter of another script inside a Latin word, or the other way round.
 _MIXED: Final = re.compile(
-    f"(?<={_LATIN}){_ALIKE}(?={_LATIN})|(?<={_LATIN}{_LATIN}){_ALIKE}|(?<={_ALIKE}{_ALIKE}){_LATIN}(?={_ALIKE})"
+    f"{_ALIKE}(?:(?<={_LATIN}{_ALIKE})(?={_LATIN})|(?<={_LATIN}{_LATIN}{_ALIKE})|{_ALIKE}{_LATIN}(?={_ALIKE}))"
 )
 #: An image or link whose address has a place for something to be filled in, or that is a program itself.
 _CARRIES: Final = (

@@ -11,20 +11,28 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_SIZE: Final = 0x1FC00  #: beyond lie no letters but rare ideographs, and the tags, which `visible` handles
+_BLOCK: Final = 128  #: most of most texts is ASCII, and is passed over in blocks
+
+
+class _Table(dict[int, int | str]):
+    """What is not listed stays as it is. Remembered when asked for: a table without it costs an exception each time."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code
+        return code
 
 
 @cache
-def _table() -> list[int | str | None]:
-    # A list, not a dictionary: `str.translate` pays for an exception at every character that a dictionary lacks.
-    table: list[int | str | None] = list(range(_SIZE))
-    for entry in files("localgpt.injection").joinpath("data/skeleton.txt").read_text("utf-8").split("\n"):
-        if entry:
-            table[ord(entry[0])] = entry[1:]
-    return table
+def _table() -> _Table:
+    entries = files("localgpt.injection").joinpath("data/skeleton.txt").read_text("utf-8").split("\n")
+    return _Table({ord(entry[0]): entry[1:] for entry in entries if entry})
 
 
 def skeleton(text: str) -> str:
     """`text` as it looks; of another length."""
     lowered = text.lower()
-    return lowered if lowered.isascii() else lowered.translate(_table())
+    if lowered.isascii():
+        return lowered
+    table = _table()
+    parts = (lowered[at : at + _BLOCK] for at in range(0, len(lowered), _BLOCK))
+    return "".join(part if part.isascii() else part.translate(table) for part in parts)

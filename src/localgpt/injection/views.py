@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from localgpt.injection.findings import View
+from localgpt.injection.linear import linear
 from localgpt.injection.places import Cut, Locate, Shrunk, Span
 from localgpt.injection.skeleton import skeleton
 
@@ -46,24 +48,33 @@ def _packed_shape(text: str) -> bytes:
     return pack(_shape(text))
 
 
-def views(text: str) -> Iterator[Seen]:
-    """Every view of `text` but those that have to be decoded."""
-    shape = _shape(text)
-    plain = len(shape) == len(text)  # byte for byte, so that positions are the text's own
-    written = _same if plain else Shrunk(text, _shape).span
-    yield Seen(View.WRITTEN if text.isascii() else View.VISIBLE, shape, written)
-    unmarked = _MARKUP.sub("", text) if "<" in text else text
-    back: Locate = _same
-    if len(unmarked) != len(text):
+@cache
+def _a_tag() -> Any:  # noqa: ANN401 -- re2 has no types
+    return linear(rb"<[!/?a-zA-Z]")
+
+
+def has_markup(text: str) -> bool:
+    """Whether anything in it could be a tag."""
+    return "<" in text and _a_tag().search(text.encode("utf-8", "replace")) is not None
+
+
+def views(text: str, shown: str) -> Iterator[Seen]:
+    """Every view of `text` but those that have to be decoded; `shown` is its skeleton."""
+    shape = shown.encode("utf-8", "replace")
+    locate: Locate = _same if text.isascii() else Shrunk(text, _shape).span
+    yield Seen(View.WRITTEN if text.isascii() else View.VISIBLE, shape, locate)
+    bare, back = text, _same
+    if has_markup(text) and len(bare := _MARKUP.sub("", text)) != len(text):
         back = Cut([match.span() for match in _MARKUP.finditer(text)]).span
-        shape = _shape(unmarked)
-        yield Seen(View.MARKUP, shape, _chain(Shrunk(unmarked, _shape).span, back))
-    yield Seen(View.PACKED, pack(shape), _chain(Shrunk(unmarked, _packed_shape).span, back), packed=True)
-    turned = _shape(unmarked[::-1])
-    size = len(unmarked)
-    reverse = Shrunk(unmarked[::-1], _shape).span
-    yield Seen(View.REVERSED, turned, _chain(_turn(reverse, size), back), guess=True)
-    yield Seen(View.ROT13, shape.translate(_ROT13), _chain(Shrunk(unmarked, _shape).span, back), guess=True)
+        shown = skeleton(bare)
+        shape = shown.encode("utf-8", "replace")
+        locate = _chain(_same if bare.isascii() else Shrunk(bare, _shape).span, back)
+        yield Seen(View.MARKUP, shape, locate)
+    packed = Shrunk(bare, _packed_shape).span
+    yield Seen(View.PACKED, pack(shape), _chain(packed, back), packed=True)
+    turned = shown[::-1].encode("utf-8", "replace")
+    yield Seen(View.REVERSED, turned, _turned(turned, locate), guess=True)
+    yield Seen(View.ROT13, shape.translate(_ROT13), locate, guess=True)
 
 
 def _same(start: int, end: int) -> Span:
@@ -71,12 +82,17 @@ def _same(start: int, end: int) -> Span:
 
 
 def _chain(inner: Locate, outer: Locate) -> Locate:
-    return inner if outer is _same else lambda start, end: outer(*inner(start, end))
+    if outer is _same:
+        return inner
+    return outer if inner is _same else lambda start, end: outer(*inner(start, end))
 
 
-def _turn(inner: Locate, size: int) -> Locate:
+def _turned(turned: bytes, locate: Locate) -> Locate:
+    """A view from the end has the bytes of each character in their order, so places are counted in characters."""
+
     def span(start: int, end: int) -> Span:
-        first, last = inner(start, end)
-        return size - last, size - first
+        after = turned[end:].decode("utf-8", "ignore")
+        first = len(after.encode())
+        return locate(first, first + end - start)
 
     return span

@@ -51,9 +51,9 @@ MAX_STRING: Final = 4096  #: of a terminal string; longer ones are text whose in
 _STRING: Final = f"[^\x07\x1b\x80-\x9f]{{0,{MAX_STRING}}}+(?:\x07|\x1b\\\\|\x9c)"
 _LINE_END: Final = re.compile("\r\n?|[\x0b\x0c\x85]")
 _TERMINAL: Final = re.compile(
-    "(?:[\x00-\x08\x0b-\x1f\x7f-\x9f](?:"
+    "[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x8f\x91-\x97\x99\x9a\x9c]++|\x1b+(?=\x1b)|[\x1b\x90\x98\x9b\x9d-\x9f](?:"
     f"(?<=\x1b)(?:\\[[0-?]*+[ -/]*+[@-~]|[\\]P^_X]{_STRING}|[ -/]*+[0-~])"
-    f"|(?<=\x9b)[0-?]*+[ -/]*+[@-~]|(?<=[\x90\x98\x9d-\x9f]){_STRING})?)++"
+    f"|(?<=\x9b)[0-?]*+[ -/]*+[@-~]|(?<=[\x90\x98\x9d-\x9f]){_STRING})?"
 )
 _STRINGS: Final = (re.compile(f"\x1b[\\]P^_X]{_STRING}"), re.compile(f"[\x90\x98\x9d-\x9f]{_STRING}"))
 _PLAIN_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\r\x7f-\x9f]")
