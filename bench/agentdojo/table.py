@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.agentdojo import runs, suites
-from bench.agentdojo.house import House
+from bench._house import House
 
 _HOUSES: dict[str, House] = {}
 TEXT_ONLY = {("travel", "injection_task_6")}  # the model is to say something: no tool policy can touch it

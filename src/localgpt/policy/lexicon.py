@@ -29,6 +29,7 @@ _WORD: Final = re.compile(r"\w+(?:['’.-]\w+)*|[#$€£№]|n[°º]")
 _SENTENCE: Final = re.compile(r"[.!?;:\n](?=\s|$)|[。！？；\n]")
 _ARABIC_PREFIXES: Final = ("وال", "فال", "بال", "لل", "ال", "و", "ف", "ب", "ل", "ك")
 _ARABIC_MARKS: Final = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u0640]")
+_FEW_WORDS: Final = 4  #: in a prompt so short one known word is enough
 _MIN_SHARE: Final = 0.15  #: of a prompt's words that a lexicon must know for the prompt to be in its language
 
 
@@ -188,7 +189,7 @@ def _share(lexicon: Lexicon, text: str, words: Sequence[str]) -> float:
         own = sum(1 for c in letters if _is_script(lexicon.language, c))
         return own / len(letters) if letters and _speaks(lexicon, text) else 0.0
     found = sum(1 for word in words if word in lexicon.common or (_plain(word) in lexicon.common))
-    return found / len(words) if found > 1 else 0.0
+    return found / len(words) if found > 1 or len(words) <= _FEW_WORDS else 0.0
 
 
 def _is_script(language: str, character: str) -> bool:

@@ -1,4 +1,4 @@
-"""A real monitor around a suite's tools: signed policy, audit log, proven sandbox, mediator. Nothing is mocked."""
+"""A real monitor around a set of tools: signed policy, audit log, proven sandbox, mediator. Nothing is mocked."""
 
 from __future__ import annotations
 
