@@ -58,6 +58,7 @@ def steps(pytest_arguments: Sequence[str]) -> tuple[Step, ...]:
         Step("readme", (python, "scripts/examples.py", "README.md")),
         Step("benches", (python, "-m", "bench", "--fast")),
         Step("benches-full", (python, "-m", "bench"), always=False),
+        Step("fuzz", (python, "-m", "fuzz", "--seconds", "60"), always=False),
         Step("release", (python, "scripts/build.py"), always=False),
         Step(
             "tests",
