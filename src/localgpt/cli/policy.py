@@ -70,6 +70,7 @@ def check(
     documents: Annotated[list[Path] | None, typer.Argument(help="Documents; none: that of this installation.")] = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Notes count as well.")] = False,
+    tool: Annotated[list[str] | None, typer.Option("--tool", help="A tool's name that is known elsewhere.")] = None,
     output: Output = Format.TEXT,
     json: Json = False,
 ) -> int:
@@ -78,7 +79,7 @@ def check(
 
     results: list[Result] = []
     for document in documents or [_own_document(ctx)]:
-        results += _check_one(document)
+        results += _check_one(document, tool or [])
     broken = any(result.code.startswith("policy.") for result in results)
     counted = {"error", "warning", "note"} if strict else {"error", "warning"}
     found = sum(result.level in counted for result in results)
@@ -217,7 +218,7 @@ def _cases_beside(document: Path) -> Path:
     return document.with_name(document.stem + CASES_SUFFIX)
 
 
-def _check_one(path: Path) -> list[Result]:
+def _check_one(path: Path, more_tools: Sequence[str]) -> list[Result]:
     """The findings of one document; an error of its own is one, so that every format can show it."""
     from localgpt.policy.errors import DocumentError
     from localgpt.policy.review import review
@@ -233,7 +234,7 @@ def _check_one(path: Path) -> list[Result]:
     if table.exists():
         outcomes = _run([_policy_of(document)], _read(table))
         exercised = frozenset(line for rule in document.rules for line in [rule.line] if _decides(rule.name, outcomes))
-    tools = tuple(declaration.name for declaration in DECLARATIONS)
+    tools = (*(declaration.name for declaration in DECLARATIONS), *more_tools)
     return [
         Result(f.code, f.severity.value, f.message, str(path), f.line, f.column, f.cure)
         for f in review(document, tools=tools, exercised=exercised)
@@ -251,15 +252,28 @@ def _run(policies: Sequence[Policy], table: bytes) -> Sequence[Outcome]:
 
 
 def _test_builtin() -> list[Result]:
+    """Every shipped table: of the built-in rules, and of each policy that a document may extend."""
     from localgpt.policy import builtin_policy
+    from localgpt.policy.document import POLICY_NAMES
+    from localgpt.policy.shipped import shipped_directory
+
+    results: list[Result] = []
+    for name in sorted(table.stem for table in shipped_directory("cases").glob("*.toml")):
+        extending = f'```toml policy\nextends = "{name}"\n```\n'.encode()
+        policy = _policy_of(_parse(extending)) if name in POLICY_NAMES else builtin_policy()
+        results += _test_shipped(name, policy)
+    return results
+
+
+def _test_shipped(name: str, policy: Policy) -> list[Result]:
     from localgpt.policy.builtin import shipped
 
-    tables = ("cases/builtin.toml", "cases/flow.toml")
-    return [_case_result(outcome, name) for name in tables for outcome in _run([builtin_policy()], shipped(name))]
+    table = f"cases/{name}.toml"
+    return [_case_result(outcome, table) for outcome in _run([policy], shipped(table))]
 
 
 def _case_result(outcome: Outcome, table: str) -> Result:
-    case = outcome.expected
+    case = outcome.case
     if outcome.passed:
         return Result("case", "none", "as expected", table, case.line, name=case.name)
     return Result("case", "error", f"{case.name}: {outcome.sentence}", table, case.line, name=case.name)

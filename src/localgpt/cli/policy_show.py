@@ -28,6 +28,7 @@ def show(
 ) -> None:
     """Print what applies now: state, rules in the order in which they decide, and what is built in."""
     from localgpt.cli.trust import open_store
+    from localgpt.policy.emit import emit_flow
 
     store = open_store(state_of(ctx))
     applies = store.load()
@@ -42,6 +43,7 @@ def show(
                 "locked": any(policy.locked for policy in applies.policies),
                 "prose": applies.prose,
                 "rules": [_as_object(rule) for rule in rules],
+                "flow": emit_flow(applies.policies[-1].flow),
                 **({"builtin": table} if builtin else {}),
             }
         )
@@ -57,7 +59,8 @@ def show(
     say_table(_row(rule) for rule in ordered)
     say(f"{len(rules)} rules; {len(applies.prose)} characters of prose go to the model")
     if builtin:
-        say("\nbuilt in:")
+        say("\nabout flows:\n" + "\n".join(emit_flow(applies.policies[-1].flow)))
+        say("built in:")
         say_table((code, verdict) for code, verdict in table.items())
 
 

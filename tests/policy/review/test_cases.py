@@ -27,14 +27,14 @@ def test_a_failing_case_says_what_was_expected_and_why_not():
     (outcome,) = run_cases([policy(rule("deny", "argv", "git", "push"))], cases)
     assert not outcome.passed
     assert outcome.sentence.startswith("expected allow, and deny argv (line 7) gives deny rule.deny: Your policy")
-    assert (outcome.expected.name, outcome.expected.line) == ("run git push (tainted)", 2)
+    assert (outcome.case.name, outcome.case.line) == ("run git push (tainted)", 2)
 
 
 def test_the_meet_of_policies_decides():
     cases = parse_cases(table('case = [\n  { write = "/srv/x", code = "rule.deny", name = "srv" },\n]'))
     (outcome,) = run_cases([builtin_policy(), policy(rule("deny", "write", "/srv"))], cases)
     assert outcome.passed
-    assert (outcome.expected.name, outcome.expected.line) == ("srv", 3)
+    assert (outcome.case.name, outcome.case.line) == ("srv", 3)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_table_of_conversations_is_run_as_well():
     outcomes = run_table([builtin_policy()], shipped("cases/flow.toml"))
     assert [outcome.sentence for outcome in outcomes if not outcome.passed] == []
     assert len(outcomes) > 20
-    assert all(outcome.expected.line for outcome in outcomes)
+    assert all(outcome.case.line for outcome in outcomes)
     with pytest.raises(CasesMalformed):
         run_table([builtin_policy()], b"version = 1\n[[case]]\ncall = 1\n")
     with pytest.raises(CasesMalformed):

@@ -70,18 +70,18 @@ class Case:
 class Outcome:
     """What became of a case."""
 
-    expected: Expectation
+    case: Expectation
     decision: Decision
 
     @property
     def passed(self) -> bool:
-        wanted, got = self.expected, self.decision
+        wanted, got = self.case, self.decision
         return wanted.verdict in {None, got.verdict} and wanted.code in {None, got.code}
 
     @property
     def sentence(self) -> str:
         """Expected and given."""
-        wanted = " ".join(filter(None, (self.expected.verdict, self.expected.code)))
+        wanted = " ".join(filter(None, (self.case.verdict, self.case.code)))
         got = self.decision
         return f"expected {wanted}, and {got.rule} gives {got.verdict} {got.code}: {got.sentence}"
 
