@@ -59,6 +59,7 @@ def steps(pytest_arguments: Sequence[str]) -> tuple[Step, ...]:
         Step("benches", (python, "-m", "bench", "--fast")),
         Step("benches-full", (python, "-m", "bench"), always=False),
         Step("release", (python, "scripts/build.py"), always=False),
+        Step("mutations", (python, "scripts/mutate_sandbox.py"), always=False),
         Step(
             "tests",
             ("pytest", "-o", f"cache_dir={CACHE / 'pytest'}", *workers(pytest_arguments), *pytest_arguments),

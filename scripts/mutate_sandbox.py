@@ -94,7 +94,7 @@ def try_one(mutation: Mutation, rung: str, ignored: Sequence[str], *, attempts: 
             place.write_text(text.replace(old, new), encoding="utf-8")
         # What is about limits takes a minute, and no rule of the filter and no right of Landlock limits anything.
         files = [*FILES, *([LIMITS] if mutation.patch and mutation.patch[0] != "landlock.py" else [])]
-        order = {"rung": rung, "rule": mutation.rule, "ignored": list(ignored), "all": False}
+        order: dict[str, object] = {"rung": rung, "rule": mutation.rule, "ignored": list(ignored), "all": False}
         done = _driven(copy, order | {"files": files if attempts else []})
     last = done.stdout.strip().rpartition("\n")[2]
     try:
