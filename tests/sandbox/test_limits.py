@@ -66,12 +66,13 @@ BOMBS = {
     "cpu of the dead": (
         "import os, time\n"
         "while True:\n"
+        "    heard, held = os.pipe()\n"
         "    if not os.fork():\n"
         "        if os.fork(): os._exit(0)\n"  # an orphan, whose time goes to the zygote
-        "        end = time.process_time() + 0.05\n"
+        "        end = time.process_time() + 0.1\n"
         "        while time.process_time() < end: pass\n"
         "        os._exit(0)\n"
-        "    os.wait(); time.sleep(0.1)"
+        "    os.close(held); os.wait(); os.read(heard, 1); os.close(heard)"  # one at a time
     ),
     "written": "import os\nfor n in range(400):\n    open(f'f{n % 60}', 'wb').write(bytes(1 << 20)); os.sync()",
     "written by the dead": (
