@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from localgpt.sandbox import Executor, Limits, Plan, Rung, faults, tree, usage
+from localgpt.sandbox.running import LIMITS as LIMIT_WORDS
 from tests.sandbox.world import PYTHON, executor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux")
@@ -211,3 +212,7 @@ def test_a_zygote_stopped_while_idle_is_replaced_in_seconds(limited: Executor) -
     os.kill(zygote, signal.SIGSTOP)
     with pytest.raises(faults.ZygoteDied, match="stopped"):
         limited.run(["true"], timeout_s=20)
+
+
+def test_a_limit_is_told_in_words() -> None:
+    assert set(LIMIT_WORDS) == {name.split(maxsplit=1)[0] for name in BOMBS} | {"processes"}
