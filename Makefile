@@ -5,6 +5,6 @@ check:
 	./run test
 
 # What is too long for every change: properties with twenty times the examples, every bench in full, five minutes of
-# every fuzz target, a release built twice.
+# every fuzz target, every restriction of the sandbox taken away once, a release built twice.
 nightly:
-	HYPOTHESIS_PROFILE=nightly ./run test --only tests,benches-full,fuzz,release
+	HYPOTHESIS_PROFILE=nightly ./run test --only tests,benches-full,fuzz,mutations,release

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FAST: dict[str, tuple[str, ...]] = {  # a bench that is not named runs in full only
     "embedded": ("--calls", "3"),
-    "exec": ("--pairs", "100"),
+    "exec": ("--pairs", "60"),
     "prompt": ("--rounds", "7"),
     "startup": ("--rounds", "9"),
 }

@@ -17,14 +17,13 @@ SLOWEST_S = 2.0
 Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
 
 
-def targets() -> dict[str, Target]:
-    """Every target of every room: what takes the bytes, and where the mutations start."""
-    return {**policy.TARGETS, **sandbox.TARGETS, **audit.TARGETS, **injection.TARGETS}
+#: Every target of every room: what takes the bytes, and where the mutations start.
+TARGETS: dict[str, Target] = {**policy.TARGETS, **sandbox.TARGETS, **audit.TARGETS, **injection.TARGETS}
 
 
 def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple[int, bytes | None]:
     """Run one target; how many inputs, and the first that failed."""
-    target, corpus = targets()[name]
+    target, corpus = TARGETS[name]
     end = time.monotonic() + seconds
     count = 0
     for data in mutations(corpus(), seed):
@@ -46,7 +45,7 @@ def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple
 def main() -> int:
     """Run the chosen targets; 1 when one failed."""
     parser = argparse.ArgumentParser(prog="python -m fuzz")
-    parser.add_argument("targets", nargs="*", default=[*targets()])
+    parser.add_argument("targets", nargs="*", default=[*TARGETS])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -60,6 +60,7 @@ def steps(pytest_arguments: Sequence[str]) -> tuple[Step, ...]:
         Step("benches-full", (python, "-m", "bench"), always=False),
         Step("fuzz", (python, "-m", "fuzz", "--seconds", "300"), always=False),
         Step("release", (python, "scripts/build.py"), always=False),
+        Step("mutations", (python, "scripts/mutate_sandbox.py"), always=False),
         Step(
             "tests",
             ("pytest", "-o", f"cache_dir={CACHE / 'pytest'}", *workers(pytest_arguments), *pytest_arguments),

@@ -150,6 +150,7 @@ def _as_object(outcome: Outcome) -> dict[str, object]:
         "exit_status": done.exit_status,
         "signal": done.signal,
         "timed_out": done.timed_out,
+        "limit": done.limit,
         "duration_s": round(done.duration_s, 4),
         "stdout": done.stdout.decode("utf-8", "backslashreplace"),
         "stderr": done.stderr.decode("utf-8", "backslashreplace"),
@@ -188,6 +189,10 @@ def _pass_through(outcome: Outcome, *, raw: bool) -> None:
         stream.flush()
     if said := about(done.left):
         sys.stderr.write(f"localgpt: {safe(said)}\n")
+    if done.limit:
+        sys.stderr.write(
+            f"localgpt: ended at a limit after {done.duration_s:.1f} s, with all it started: {done.limit}\n"
+        )
     if done.timed_out:
         sys.stderr.write(f"localgpt: stopped at its time limit after {done.duration_s:.1f} s, with all it started\n")
     for denial in () if raw else outcome.denied:

@@ -10,6 +10,7 @@ from typing import Final
 from localgpt.sandbox import Completed
 from localgpt.sandbox.aftermath import NOTHING, SUFFIX, Left
 from localgpt.sandbox.denials import Denial, Want
+from localgpt.sandbox.running import LIMITS
 from localgpt.tools import worker_reply
 from localgpt.wire import ToolOutcome
 
@@ -120,6 +121,9 @@ def _decode(data: bytes, total: int, what: str) -> str:
 def _how(completed: Completed) -> str:
     if completed.timed_out:
         return f"stopped at its time limit after {completed.duration_s:.1f} s, with everything it had started"
+    if completed.limit:
+        said = LIMITS[completed.limit]
+        return f"ended at its limit of {said} after {completed.duration_s:.1f} s, with everything it had started"
     if completed.signal is not None:
         return f"ended by signal {_signal_name(completed.signal)} after {completed.duration_s:.1f} s"
     return f"exit status {completed.exit_status} after {completed.duration_s:.1f} s"

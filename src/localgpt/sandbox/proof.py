@@ -18,15 +18,15 @@ Mechanism = tuple[str, bool, str]
 
 _FILTERS: Final = frozenset({
     "filter-namespaces", "filter-mounts", "filter-processes", "filter-kernel", "filter-surfaces", "filter-limits",
-    "filter-signals", "filter-devices", "filter-modes", "filter-sockets", "filter-hidden",
+    "filter-signals", "filter-devices", "filter-modes", "filter-system-v", "filter-sockets",
+    "filter-hidden",
 })  # fmt: skip
 _BOTH: Final = _FILTERS | {
     "landlock", "no-new-privs", "seccomp", "capabilities", "rlimits", "descriptors", "canary-file", "canary-write",
     "canary-socket", "canary-process", "proc-sys", "works",
 }  # fmt: skip
 # A mechanism that the self-test reports and no rung demands says more about the host: "landlock-scopes" (not needed in
-# a pid namespace; without them rung B refuses signals altogether), "process-limit", "memory-limit", "shm-limit",
-# "cgroup".
+# a pid namespace; without them rung B refuses signals altogether), "process-limit", "memory-limit", "cgroup".
 REQUIRED: Final[dict[Rung, frozenset[str]]] = {
     Rung.A: _BOTH | {"userns", "userns-capabilities", "pidns", "mountns", "netns", "ipcns", "proc", "metadata"},
     Rung.B: _BOTH | {"truncate", "filter-shared", "filter-zygote"},

@@ -27,7 +27,12 @@ from localgpt.sandbox.link import Link, Reply
 
 _GRACE_S: Final = 5.0
 _LOOK_S: Final = 1.0
-LIMITS: Final = frozenset({"processes", "memory", "cpu", "written"})
+LIMITS: Final = {  #: name of each limit that ends a command, and what there was too much of
+    "processes": "processes",
+    "memory": "memory",
+    "cpu": "processor time",
+    "written": "data written",
+}
 
 
 @dataclass(frozen=True, slots=True)

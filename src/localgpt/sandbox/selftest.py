@@ -72,13 +72,15 @@ _ATTEMPTS: dict[str, tuple[tuple, ...]] = {  # type: ignore[type-arg]
             ("openat", _BAD, 0, os.O_TMPFILE, bit),
         )
     ),
+    "filter-system-v": (
+        ("shmget", 0, 0, 0), ("shmat", -1), ("shmctl", -1, 99), ("semget", 0, 0, 0), ("semop", -1), ("semtimedop", -1),
+        ("semctl", -1, 0, 99), ("msgget", 0, 0), ("msgsnd", -1, 0), ("msgrcv", -1, 0), ("msgctl", -1, 99),
+    ),
     "filter-sockets": tuple((name, _BAD) for name in ("connect", "bind", "listen", "accept", "accept4")),
 }  # fmt: skip
 _SHARED: tuple[tuple, ...] = (  # type: ignore[type-arg]
-    ("shmget", 0, 0, 0), ("shmat", -1), ("shmctl", -1, 99), ("semget", 0, 0, 0), ("semop", -1), ("semtimedop", -1),
-    ("semctl", -1, 0, 99), ("msgget", 0, 0), ("msgsnd", -1, 0), ("msgrcv", -1, 0), ("msgctl", -1, 99), ("mq_open", 0),
-    ("mq_unlink", 0), ("setxattr", 0), ("lsetxattr", 0), ("fsetxattr", _BAD), ("removexattr", 0), ("lremovexattr", 0),
-    ("fremovexattr", _BAD), ("setxattrat", _BAD), ("removexattrat", _BAD), ("file_setattr", _BAD),
+    ("mq_open", 0), ("mq_unlink", 0), ("setxattr", 0), ("lsetxattr", 0), ("fsetxattr", _BAD), ("removexattr", 0),
+    ("lremovexattr", 0), ("fremovexattr", _BAD), ("setxattrat", _BAD), ("removexattrat", _BAD), ("file_setattr", _BAD),
 )  # fmt: skip
 _ANSWERS = {errno.EPERM, errno.ENOTSUP}  # no call above answers ENOTSUP by itself
 _FAMILIES = (  # family, type, protocol: TCP, MPTCP, UDP, TCP6, unix, netlink, packet, vsock, raw
@@ -104,7 +106,6 @@ def report(setup: dict, namespaces: dict[str, str]) -> str:  # type: ignore[type
         _truncate(setup),
         _limits(setup),
         _process_limit(setup),
-        ("shm-limit", setup.get("shm_limited", False), "System V shared memory"),
         _proc(setup),
         _descriptors(),
         _works(setup),

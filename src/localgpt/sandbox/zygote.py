@@ -42,7 +42,6 @@ _SIGPIPE, _SIGXFSZ, _SIGKILL = 13, 25, 9
 _MSG_CMSG_CLOEXEC, _MSG_CTRUNC = 0x4000_0000, 0x8
 _RESERVED_PIDS = 300
 _CHUNK = 1 << 16
-_SYSV_BYTES = 256 << 20  # shared memory of System V stays when its maker ends: not for long, and not much
 _OOM_SCORE = b"500"  # when the host runs out of memory, commands end before the user's own programs
 _EMFILE = 24
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP: netdevice(7)
@@ -162,7 +161,6 @@ def _enter_view(setup: dict) -> list[tuple[int, int]]:  # type: ignore[type-arg]
     ]
     if setup["limit_pids"]:
         _limit_pids(setup["processes"])
-    setup["shm_limited"] = _limit_shared_memory()
     # A folder that is a mount point cannot be renamed: what is protected stays where it is.
     covered = setup["denied"] + setup["covered"]
     mounts.build_root(reads + kept, writes + held, covered, setup["links"], setup["tmp_bytes"])
@@ -233,15 +231,6 @@ def _write(path: str, value: bytes) -> None:
         os.write(fd, value)
     finally:
         os.close(fd)
-
-
-def _limit_shared_memory() -> bool:
-    """Bound System V shared memory of this ipc namespace, if the kernel lets us. What is attached is watched."""
-    try:
-        _write("/proc/sys/kernel/shmall", b"%d" % (_SYSV_BYTES // os.sysconf("SC_PAGESIZE")))
-    except OSError:
-        return False
-    return True
 
 
 def _set_limits(setup: dict) -> None:  # type: ignore[type-arg]
