@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -263,6 +266,36 @@ def test_a_folder_may_be_moved_with_what_it_holds(running: Executor, repository:
     assert done.left.put_away == ()
     assert (repository / "elsewhere/.envrc").read_text() == "mine\n"
     assert sh(running, "echo evil > elsewhere/.envrc").left.restored
+
+
+@pytest.mark.parametrize("other", ["runs", "starts", "starts above"])
+def test_what_one_command_writes_is_not_put_back_by_another(rung: Rung, repository: Path, other: str) -> None:
+    """The other session must not take it for the user's while it is there."""
+    plan = Plan.workspace_write(repository)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(executor(plan, rung))
+        beside = stack.enter_context(executor(plan, rung)) if other == "runs" else None
+        evil = "mkdir n; echo evil > n/.envrc; echo evil > sub/.envrc; touch ready"
+        evil += "; while [ -e ready ]; do sleep 0.02; done"
+        writing = ThreadPoolExecutor(1).submit(sh, first, evil)
+        while not (repository / "ready").exists():
+            time.sleep(0.01)
+        if beside is None:
+            folder = repository if other == "starts" else repository.parent
+            beside = stack.enter_context(executor(Plan.workspace_write(folder), rung))
+        done = sh(beside, "true")
+        (repository / "ready").unlink()
+        left = writing.result().left
+        assert {Path(path).parent.name for path in (*left.put_away, *done.left.put_away)} == {"n", "sub"}
+        for _ in range(2):
+            sh(beside, "touch x")
+            sh(first, "touch x")
+            assert not (repository / "n/.envrc").exists()
+            if other == "runs" or not done.left.put_away:
+                assert (repository / "sub/.envrc").read_text() == "mine\n"
+        (repository / "sub/.envrc").write_text("the user's\n")
+        assert sh(beside, "true").left.put_away == sh(first, "true").left.put_away == ()
+        assert (repository / "sub/.envrc").read_text() == "the user's\n"
 
 
 def test_what_is_too_large_to_be_put_back_is_put_away(rung: Rung, repository: Path) -> None:
