@@ -27,6 +27,7 @@ ROOT_NAMES = (
 MAPPED = 'import mmap; f = open("sub/.envrc", "r+b"); m = mmap.mmap(f.fileno(), 0); f.close(); m[:4] = b"evil"'
 LINKED = "mkdir -p n w; git init -q --bare n/t; git -C n/t config core.fsmonitor evil; echo 'gitdir: ../n/t' > w/.git"
 MADE = "mkdir -p e/objects e/refs; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo 'ref: refs/heads/x' > e/HEAD"
+WAIT = "touch {0}; while [ -e {0} ]; do sleep 0.02; done"
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -268,34 +269,41 @@ def test_a_folder_may_be_moved_with_what_it_holds(running: Executor, repository:
     assert sh(running, "echo evil > elsewhere/.envrc").left.restored
 
 
-@pytest.mark.parametrize("other", ["runs", "starts", "starts above"])
+@pytest.mark.parametrize("other", ["serves", "starts", "starts above"])
 def test_what_one_command_writes_is_not_put_back_by_another(rung: Rung, repository: Path, other: str) -> None:
-    """The other session must not take it for the user's while it is there."""
+    """The other session must not take it for the user's while it is there, and put it back when it is put away."""
     plan = Plan.workspace_write(repository)
     with contextlib.ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(2))
+        stack.callback(shutil.rmtree, repository, ignore_errors=True)  # whoever waits for a file to go goes on
         first = stack.enter_context(executor(plan, rung))
-        beside = stack.enter_context(executor(plan, rung)) if other == "runs" else None
-        evil = "mkdir n; echo evil > n/.envrc; echo evil > sub/.envrc; touch ready"
-        evil += "; while [ -e ready ]; do sleep 0.02; done"
-        writing = ThreadPoolExecutor(1).submit(sh, first, evil)
-        while not (repository / "ready").exists():
-            time.sleep(0.01)
+        beside = stack.enter_context(executor(plan, rung)) if other == "serves" else None
+        writing = threads.submit(sh, first, "mkdir n; echo evil | tee n/.envrc > sub/.envrc; " + WAIT.format("a"))
+        until_there(repository / "a")
         if beside is None:
             folder = repository if other == "starts" else repository.parent
             beside = stack.enter_context(executor(Plan.workspace_write(folder), rung))
-        done = sh(beside, "true")
-        (repository / "ready").unlink()
-        left = writing.result().left
-        assert {Path(path).parent.name for path in (*left.put_away, *done.left.put_away)} == {"n", "sub"}
-        for _ in range(2):
-            sh(beside, "touch x")
-            sh(first, "touch x")
+        watching = threads.submit(sh, beside, f"cd {repository}; " + WAIT.format("b"))
+        until_there(repository / "b")
+        (repository / "a").unlink()
+        assert {Path(path).parent.name for path in writing.result().left.put_away} == {"n", "sub"}
+        (repository / "b").unlink()
+        watching.result()
+        for running in (beside, first, beside):
+            assert sh(running, "touch x").left == Left()
             assert not (repository / "n/.envrc").exists()
-            if other == "runs" or not done.left.put_away:
-                assert (repository / "sub/.envrc").read_text() == "mine\n"
+            assert (repository / "sub/.envrc").read_text() == "mine\n"
         (repository / "sub/.envrc").write_text("the user's\n")
-        assert sh(beside, "true").left.put_away == sh(first, "true").left.put_away == ()
-        assert (repository / "sub/.envrc").read_text() == "the user's\n"
+        for running in (beside, first):
+            assert sh(running, "touch x").left == Left()
+            assert (repository / "sub/.envrc").read_text() == "the user's\n"
+
+
+def until_there(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.005)
 
 
 def test_what_is_too_large_to_be_put_back_is_put_away(rung: Rung, repository: Path) -> None:

@@ -108,7 +108,8 @@ def _place() -> str:
     Raises:
         OSError: there is none.
     """
-    place = os.path.join(tempfile.gettempdir(), f"localgpt-turns-{os.geteuid()}")
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    place = os.path.join(base, f"localgpt-turns-{os.geteuid()}")
     with contextlib.suppress(FileExistsError):
         os.mkdir(place, 0o700)  # noqa: PTH102 -- text
     status = os.lstat(place)
