@@ -6,7 +6,8 @@ put it away.
 
 Locks on empty files that no command can see. A command in folder F holds "in F" and, for each folder A above it,
 "below A", shared; nobody runs in, above or below F if nobody holds "in F", "below F" or any "in A". Whoever looks
-takes no lock, so that those who look do not disturb each other; the files' times tell whether somebody ran meanwhile.
+takes no lock, so that those who look do not disturb each other; what is in the files tells whether somebody ran
+meanwhile.
 """
 
 # Paths are text.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import mmap
 import os
 import stat
 import struct
@@ -26,6 +28,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 _PRIVATE: Final = 0o077
+_STAMP_BYTES: Final = 8
+_Lock = tuple[int, mmap.mmap]
 
 
 class Turns:
@@ -40,44 +44,54 @@ class Turns:
             above = list(_above(root))
             mine += [f"in {root}", *(f"below {folder}" for folder in above)]
             others += [f"in {root}", f"below {root}", *(f"in {folder}" for folder in above)]
-        locks: dict[str, int] = {}
+        locks: dict[str, _Lock] = {}
         with contextlib.suppress(OSError):
             place = _place()
             for key in dict.fromkeys((*mine, *others)):
-                name = hashlib.sha256(os.fsencode(key)).hexdigest()[:32]
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                locks[key] = os.open(os.path.join(place, name), flags, 0o600)
+                locks[key] = _open(os.path.join(place, hashlib.sha256(os.fsencode(key)).hexdigest()[:32]))
         self._mine = tuple(locks[key] for key in dict.fromkeys(mine) if key in locks)
         complete = len(locks) == len({*mine, *others})
         self._others = tuple(locks[key] for key in dict.fromkeys(others)) if complete else ()
         self._all = tuple(locks.values())
 
-    def quiet(self) -> tuple[int, ...] | None:
+    def quiet(self) -> tuple[bytes, ...] | None:
         """A stamp of this moment if nobody else's command runs, None if somebody's may."""
-        stamp = tuple([os.fstat(lock).st_mtime_ns for lock in self._others])  # the faster way to make a short one
-        return stamp if stamp and not any(map(_is_held, self._others)) else None
+        stamp = tuple([last[:] for _, last in self._others])  # the faster way to make a short one
+        return stamp if stamp and not any(_is_held(lock) for lock, _ in self._others) else None
 
-    def still(self, stamp: tuple[int, ...] | None) -> bool:
+    def still(self, stamp: tuple[bytes, ...] | None) -> bool:
         """Whether nobody's command ran since `stamp`."""
         return stamp is not None and self.quiet() == stamp
 
     def run(self) -> None:
         """From now on our command runs, and others see it."""
-        now = time.time_ns()
-        for lock in self._mine:
+        now = time.time_ns().to_bytes(_STAMP_BYTES, "little")
+        for lock, last in self._mine:
             fcntl.fcntl(lock, fcntl.F_OFD_SETLKW, _SHARED)
-            os.utime(lock, ns=(now, now))
+            last[:] = now
 
     def end(self) -> None:
         """Our command has ended, and what it left was looked at."""
-        for lock in self._mine:
+        for lock, _ in self._mine:
             fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _NONE)
 
     def close(self) -> None:
         """Close the files. Idempotent."""
-        for lock in self._all:
+        for lock, last in self._all:
+            last.close()
             os.close(lock)
         self._all = self._mine = self._others = ()
+
+
+def _open(path: str) -> _Lock:
+    """Open one lock file, which holds when somebody last began to run."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(lock, _STAMP_BYTES)
+        return lock, mmap.mmap(lock, _STAMP_BYTES)
+    except OSError:
+        os.close(lock)
+        raise
 
 
 def _flock(kind: int) -> bytes:
