@@ -22,7 +22,7 @@ from pathlib import Path
 from localgpt.sandbox import Plan
 from localgpt.sandbox.protection import Protection
 
-LIMIT_IDLE_US = 30.0
+LIMIT_IDLE_US = 60.0
 LIMIT_START_MS_PER_1000_FOLDERS = 150.0
 LIMIT_AFTER_MS = 60.0
 _FILES = 20

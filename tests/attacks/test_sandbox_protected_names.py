@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ ROOT_NAMES = (
 MAPPED = 'import mmap; f = open("sub/.envrc", "r+b"); m = mmap.mmap(f.fileno(), 0); f.close(); m[:4] = b"evil"'
 LINKED = "mkdir -p n w; git init -q --bare n/t; git -C n/t config core.fsmonitor evil; echo 'gitdir: ../n/t' > w/.git"
 MADE = "mkdir -p e/objects e/refs; printf '[core]\\nfsmonitor = evil\\n' > e/config; echo 'ref: refs/heads/x' > e/HEAD"
+WAIT = "touch {0}; while [ -e {0} ]; do sleep 0.02; done"
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -263,6 +267,43 @@ def test_a_folder_may_be_moved_with_what_it_holds(running: Executor, repository:
     assert done.left.put_away == ()
     assert (repository / "elsewhere/.envrc").read_text() == "mine\n"
     assert sh(running, "echo evil > elsewhere/.envrc").left.restored
+
+
+@pytest.mark.parametrize("other", ["serves", "starts", "starts above"])
+def test_what_one_command_writes_is_not_put_back_by_another(rung: Rung, repository: Path, other: str) -> None:
+    """The other session must not take it for the user's while it is there, and put it back when it is put away."""
+    plan = Plan.workspace_write(repository)
+    with contextlib.ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(2))
+        stack.callback(shutil.rmtree, repository, ignore_errors=True)  # whoever waits for a file to go goes on
+        first = stack.enter_context(executor(plan, rung))
+        beside = stack.enter_context(executor(plan, rung)) if other == "serves" else None
+        writing = threads.submit(sh, first, "mkdir n; echo evil | tee n/.envrc > sub/.envrc; " + WAIT.format("a"))
+        until_there(repository / "a")
+        if beside is None:
+            folder = repository if other == "starts" else repository.parent
+            beside = stack.enter_context(executor(Plan.workspace_write(folder), rung))
+        watching = threads.submit(sh, beside, f"cd {repository}; " + WAIT.format("b"))
+        until_there(repository / "b")
+        (repository / "a").unlink()
+        assert {Path(path).parent.name for path in writing.result().left.put_away} == {"n", "sub"}
+        (repository / "b").unlink()
+        watching.result()
+        for running in (beside, first, beside):
+            assert sh(running, "touch x").left == Left()
+            assert not (repository / "n/.envrc").exists()
+            assert (repository / "sub/.envrc").read_text() == "mine\n"
+        (repository / "sub/.envrc").write_text("the user's\n")
+        for running in (beside, first):
+            assert sh(running, "touch x").left == Left()
+            assert (repository / "sub/.envrc").read_text() == "the user's\n"
+
+
+def until_there(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.005)
 
 
 def test_what_is_too_large_to_be_put_back_is_put_away(rung: Rung, repository: Path) -> None:

@@ -122,6 +122,17 @@ def test_a_file_that_appears_in_the_last_moment_stays(tmp_path: Path):
     assert names(tmp_path) == {"x"}
 
 
+def test_a_file_that_was_replaced_in_the_last_moment_stays(tmp_path: Path):
+    (tmp_path / "x").write_text("old")
+    with OneFile(str(tmp_path / "x")) as file:
+        (tmp_path / "new").write_text("theirs")
+        (tmp_path / "new").rename(tmp_path / "x")
+        with pytest.raises(PlaceRefused):
+            file.keep()
+    assert (tmp_path / "x").read_text() == "theirs"
+    assert names(tmp_path) == {"x"}
+
+
 @pytest.mark.parametrize("where", ["link/x", "file/x", "link"])
 def test_links_and_files_on_the_way_are_refused(tmp_path: Path, where: str):
     (tmp_path / "target").mkdir()

@@ -68,15 +68,19 @@ class _Copy:
     folder: int
 
 
+_put_back: set[_Copy] = set()  # by any executor of this process: the user's, whoever looks next
+
+
 class Aftermath:
     """Looks after the write roots of one executor. Not shared between threads."""
 
-    def __init__(self, roots: Iterable[str], protected: Iterable[str] = ()) -> None:
+    def __init__(self, roots: Iterable[str], protected: Iterable[str] = (), prevented: Iterable[str] = ()) -> None:
         """Open the roots; nothing is looked at before `begin`.
 
         Args:
             roots: the write roots that are folders.
             protected: absolute paths beyond the shipped names.
+            prevented: absolute paths that commands cannot change anyway.
 
         Raises:
             OSError: a root cannot be opened.
@@ -90,7 +94,8 @@ class Aftermath:
         self._last_parts = frozenset(
             (*self._names.last_parts, *(fold(place.name) for place in self._more), *repositories.NAMES)
         )
-        self._prevented: frozenset[Place] = frozenset()
+        self._prevented = frozenset(place for path in prevented if (place := self._watch.locate(path)) is not None)
+        self._undisturbed = True
         self._copies: dict[Place, _Copy] = {}
         self._kept_bytes = 0
 
@@ -99,28 +104,42 @@ class Aftermath:
         """Whether everything in the roots is looked at; False when they are too large."""
         return self._watch.complete
 
-    def begin(self, prevented: Iterable[str] = ()) -> None:
-        """Take in what is there now. `prevented`: absolute paths that commands cannot change anyway."""
-        self._prevented = frozenset(place for path in prevented if (place := self._watch.locate(path)) is not None)
+    def begin(self, *, undisturbed: bool = True) -> None:
+        """Take in what is there now. `undisturbed`: nobody's command runs there; else nothing of it is put back."""
+        self._undisturbed = undisturbed
+        self._copies.clear()
+        self._kept_bytes = 0
         for folder, names in self._watch.start():
             everything = self.protected_part(folder) is not None or fold(folder.name) == "hooks"
             for name in names:
                 if everything or fold(name) in self._last_parts:
                     self._take_in(folder.below(name))
 
+    def distrust(self) -> None:
+        """Somebody's command ran while this was taken in: nothing of it is put back, until it is taken in again."""
+        self._undisturbed = False
+        self._copies = {place: replace(copy, content=None) for place, copy in self._copies.items()}
+
     def close(self) -> None:
         """Stop watching."""
         self._watch.close()
 
-    def forget(self) -> None:
-        """Before a command: whatever happened since the last one was not its doing."""
+    def forget(self) -> bool:
+        """Before a command, and nobody else's runs: whatever happened since the last one was not its doing.
+
+        Returns whether anything did.
+        """
+        afresh = not self._undisturbed
+        if afresh:
+            self.begin()
         if not (changed := self._watch.changed(0)):
-            return
+            return afresh
         for place in changed:
             self._copies.pop(place, None)
         self._kept_bytes = sum(len(copy.content or b"") for copy in self._copies.values())
         for place in changed:
             self._take_in(place)
+        return True
 
     def look(self, since_ns: int) -> Left:
         """After a command that started at `since_ns`: put away and put back, and say what."""
@@ -157,7 +176,7 @@ class Aftermath:
                 copy = _copy(folder, place.name) if obeyed else None
                 if copy is not None:
                     self._kept_bytes += len(copy.content or b"")
-                    if self._kept_bytes > _ALL_COPIES_BYTES:
+                    if self._kept_bytes > _ALL_COPIES_BYTES or not self._undisturbed:
                         copy = replace(copy, content=None)
                     self._copies[place] = copy
                     self._watch.follow(place, folder)
@@ -278,6 +297,8 @@ class _Look:
             self._copies[place] = now
 
     def _same(self, known: _Copy | None, now: _Copy) -> bool:
+        if replace(now, content=None) in _put_back:
+            return True
         if known is not None:
             return (known.mode, known.digest) == (now.mode, now.digest)
         return any(
@@ -315,6 +336,8 @@ class _Look:
         else:
             _write(folder, temporary, known)
         os.replace(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+        if (now := _copy(folder, place.name)) is not None and len(_put_back) < _COPIES:
+            _put_back.add(replace(now, content=None))
         self._restored.append(place)
         self._watch.follow(place, folder)
 

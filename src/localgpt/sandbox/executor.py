@@ -193,6 +193,7 @@ class Executor:
             try:
                 done = run_command(link, command, wake, self._egress, self._learner)
             except CommandInvalid:
+                self._protection.after_command()
                 raise
             except BaseException:
                 self._stop()  # whatever it was, nothing that we started goes on

@@ -15,6 +15,7 @@ from localgpt.sandbox.holds import Holds, standing
 from localgpt.sandbox.names import shipped_names
 from localgpt.sandbox.plan import Plan
 from localgpt.sandbox.proof import Rung
+from localgpt.sandbox.turns import Turns
 
 _DETECTED: Final = "detected, not prevented"
 
@@ -39,6 +40,7 @@ class Protection:
         self._roots = tuple(root for root in plan.write_roots if root not in plan.caches and os.path.isdir(root))
         self._holds: Holds | None = None
         self._aftermath: Aftermath | None = None
+        self._turns: Turns | None = None
         self._since_ns = 0
         #: Paths to mount read-only, and symbolic links to cover, in the view of the zygote that is to start.
         self.kept: tuple[str, ...] = ()
@@ -74,8 +76,13 @@ class Protection:
             return
         if self._aftermath is not None:
             self._aftermath.close()
-        self._aftermath = Aftermath(self._roots, self._plan.protected)
-        self._aftermath.begin((*self.kept, *self.covered))
+        self._since_ns = time.time_ns()
+        self._turns = self._turns or Turns(self._roots)
+        self._aftermath = Aftermath(self._roots, self._plan.protected, (*self.kept, *self.covered))
+        stamp = self._turns.quiet()
+        self._aftermath.begin(undisturbed=stamp is not None)
+        if not self._turns.still(stamp):
+            self._aftermath.distrust()
 
     def release(self) -> None:
         """Remove what mounts needed; the zygote has ended."""
@@ -85,14 +92,23 @@ class Protection:
         self.kept, self.covered = (), ()
 
     def before_command(self) -> None:
-        """Take what happened meanwhile for the user's doing."""
-        if self._aftermath is not None:
+        """Take what happened meanwhile for the user's doing, unless somebody else's command runs in these folders."""
+        if self._aftermath is None or self._turns is None:
+            return
+        if (stamp := self._turns.quiet()) is not None:
             self._since_ns = time.time_ns()
-            self._aftermath.forget()
+            if self._aftermath.forget() and not self._turns.still(stamp):
+                self._aftermath.distrust()
+        self._turns.run()
 
     def after_command(self) -> Left:
-        """Put away what the command left; nobody of its tree is left."""
-        return NOTHING if self._aftermath is None else self._aftermath.look(self._since_ns)
+        """Put away what the command left; nobody of its tree is left. Also for one that did not start."""
+        if self._aftermath is None or self._turns is None:
+            return NOTHING
+        try:
+            return self._aftermath.look(self._since_ns)
+        finally:
+            self._turns.end()
 
     def close(self) -> None:
         """Stop looking. Idempotent."""
@@ -101,3 +117,6 @@ class Protection:
             with contextlib.suppress(OSError):
                 self._aftermath.close()
             self._aftermath = None
+        if self._turns is not None:
+            self._turns.close()
+            self._turns = None
