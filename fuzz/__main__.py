@@ -9,10 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
+from fuzz import policy, proxy
 from fuzz.mutate import mutations
-from fuzz.policy import TARGETS
 
 SLOWEST_S = 2.0
+TARGETS = policy.TARGETS | proxy.TARGETS
 
 
 def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple[int, bytes | None]:

@@ -1,9 +1,8 @@
 """Every fuzz target holds on its corpus and some hundred mutations of it; `python -m fuzz` goes on for longer."""
 
 import pytest
-from fuzz.__main__ import fuzz
+from fuzz.__main__ import TARGETS, fuzz
 from fuzz.mutate import mutations
-from fuzz.policy import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
