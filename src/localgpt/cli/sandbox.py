@@ -139,7 +139,8 @@ def _approver(wish: Wish) -> Approver:
     """Whoever can be asked about further hosts of a command that has some: a person at the terminal, or nobody."""
     from localgpt.cli.terminal.approval import DenyingApprover
 
-    if not (wish.hosts or wish.learn) or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    asks = wish.hosts or wish.learn or wish.profile == Profile.NETWORK
+    if not asks or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return DenyingApprover()
     from localgpt.cli.ask import open_front
 

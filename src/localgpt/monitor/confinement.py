@@ -129,6 +129,11 @@ class Confinement:
     def environment(self) -> tuple[tuple[str, str], ...]:
         return () if self._plan is None else self._plan.env
 
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether the profile turns every host that a command asks for into a question. Waits for the self-test."""
+        return self._profile.network and self.rung == Rung.A.value
+
     def plan_digest(
         self,
         read: tuple[str, ...] = (),
@@ -173,7 +178,7 @@ class Confinement:
             read: more to read.
             write: more folders to change.
             hosts: what it may connect to.
-            gatekeeper: decides about each connection of a call with `hosts`.
+            gatekeeper: decides about each connection of a call with `hosts`, or under a profile with the network.
             file: one file to change, made by `placing` for a place that was checked.
             learn: remember what its commands ask for, and ask the gatekeeper about every host.
 
@@ -187,13 +192,14 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        if not (read or write or hosts or file or learn):
+        asks = gatekeeper is not None and (self.asks_hosts or learn)
+        if not (read or write or hosts or file or learn or asks):
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return
         proven = outcome.executor.proof.rung
         plan = self._make_plan(read, write, hosts, file)
-        if learn and proven is Rung.A:
+        if asks and proven is Rung.A:
             plan = replace(plan, asks_hosts=True)
         own = Executor(plan, max_rung=self._max_rung, min_rung=proven, gatekeeper=gatekeeper, learn=learn)
         with own, self._as_running(own) as executor:
