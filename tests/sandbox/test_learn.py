@@ -85,6 +85,12 @@ def test_what_is_denied_or_missing_or_the_home_is_not_proposed(learning, outside
     assert ("--read", f"{outside}/three") not in grants(learning)
 
 
+def test_what_the_user_may_not_do_either_is_not_proposed(project):
+    if os.geteuid() == 0:
+        pytest.skip("root may")
+    assert proposals(Plan.workspace_write(project), [Touch("/opt/new", write=True)], "/nowhere") == ()
+
+
 def test_many_files_of_a_folder_become_the_folder(project):
     touched = [Touch(f"/var/tmp/{name}", write=False) for name in ("a", "b")]
     assert proposals(Plan.workspace_write(project), touched, "/nowhere") == ()
