@@ -19,12 +19,12 @@ PYTHON = os.path.realpath(sys.executable)
 
 
 @pytest.fixture
-def outside() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
-        path = Path(os.path.realpath(folder))
-        for name in ("one", "two", "three"):
-            (path / name).write_text("secret")
-        yield path
+def outside(tmp_path: Path) -> Path:
+    path = tmp_path / "outside"
+    path.mkdir()
+    for name in ("one", "two", "three"):
+        (path / name).write_text("secret")
+    return path
 
 
 @pytest.fixture
