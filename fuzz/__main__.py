@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import audit, injection, policy, sandbox
+from fuzz import audit, injection, policy, proxy, sandbox
 from fuzz.mutate import mutations
 
 SLOWEST_S = 2.0
@@ -18,7 +18,9 @@ Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
 
 
 #: Every target of every room: what takes the bytes, and where the mutations start.
-TARGETS: dict[str, Target] = {**policy.TARGETS, **sandbox.TARGETS, **audit.TARGETS, **injection.TARGETS}
+TARGETS: dict[str, Target] = {
+    **policy.TARGETS, **sandbox.TARGETS, **proxy.TARGETS, **audit.TARGETS, **injection.TARGETS,
+}  # fmt: skip
 
 
 def fuzz(name: str, seconds: float, seed: int, most: int | None = None) -> tuple[int, bytes | None]:

@@ -24,7 +24,13 @@ def main(arguments: Sequence[str]) -> int:
         "frozen": frozen(),
     }
     rows = [
-        {"id": each.case.id, "threat": each.case.threat, "broken": each.broken, "missed": each.missed, "codes": each.codes}
+        {
+            "id": each.case.id,
+            "threat": each.case.threat,
+            "broken": each.broken,
+            "missed": each.missed,
+            "codes": each.codes,
+        }
         for each in refused
     ]
     if "--json" in arguments:

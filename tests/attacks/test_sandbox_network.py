@@ -279,6 +279,14 @@ def test_a_body_with_two_ends_is_not_passed_on(place, body):
     assert not [line for line in answer["heard"] if "POST" in line]
 
 
+def test_a_refusal_is_heard_by_who_is_still_sending(place):
+    answer = place.run(
+        "curl", "-sS", "-d", "x" * 100_000, "-w", "%{http_code}", "http://neighbour.example/echo", hosts=GOOD
+    )
+    assert "not among the hosts of this command" in answer["out"], answer
+    assert answer["out"].endswith("403")
+
+
 def test_another_protocol_on_a_port_of_its_own_goes_through_and_the_server_may_speak_first(place):
     code = "s = connect('good.example:22'); print(s.recv(6)); s.sendall(b'SSH-2.0-x'); print(s.recv(9))"
     answer = place.python(_CLIENT + code, hosts=("good.example:22",))

@@ -160,6 +160,19 @@ def test_rules_of_the_policy_decide_about_hosts(tmp_path, server):
         desk.close()
 
 
+def test_a_profile_with_the_network_asks_about_every_host(tmp_path, server):
+    desk = Desk(tmp_path, config='[sandbox]\nprofile = "network"\n')
+    try:
+        desk.user.answers = [_ONCE]
+        result = desk.call("shell", command=f"curl -sS http://other.example/; curl -sS http://{server}/")
+        assert [question.tool for question in desk.user.asked] == ["network"]
+        assert "leads to" in result.text  # what is near is not asked about
+        assert connections(desk)[0] == ("allow", "user.allowed")
+        assert desk.call("list_files", path=".").outcome is ToolOutcome.DONE
+    finally:
+        desk.close()
+
+
 def test_bad_hosts_are_told_to_the_model(desk):
     for hosts in ("http://x", "a.example; rm", " ".join(f"h{n}.example" for n in range(17))):
         assert "hosts" in desk.call("shell", command="true", hosts=hosts).notice

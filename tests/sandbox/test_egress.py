@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.server
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +151,54 @@ def test_forty_at_once(place: Town) -> None:
     answer = place.python(code, hosts=HOSTS)
     assert answer["out"] == "120\n", answer
     assert len(answer["connections"]) == 120
+
+
+@pytest.mark.parametrize("requests", [100, pytest.param(5000, marks=pytest.mark.nightly)])
+def test_descriptors_and_threads_stay_flat(project: Path, requests: int) -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_address[1]}"
+        code = (
+            "import contextlib, socket, sys\n"
+            f"for number in range({requests}):\n"
+            "    host = sys.argv[1] if number % 2 else 'evil.example:80'\n"
+            "    with socket.create_connection(('127.0.0.1', 3128)) as s, contextlib.suppress(OSError):\n"
+            "        s.sendall(f'CONNECT {host} HTTP/1.1\\r\\n\\r\\n'.encode()); s.recv(1000)\n"
+            "        s.sendall(b'HEAD / HTTP/1.1\\r\\nHost: ' + host.encode() + b'\\r\\n\\r\\n'); s.recv(1000)\n"
+        )
+        with Executor(Plan.workspace_write(project, hosts=[place])) as running:
+            held = []
+            for _ in range(3):
+                done = running.run([PYTHON, "-I", "-S", "-c", code, place])
+                assert done.exit_status == 0, done.stderr
+                assert len(done.connections) == min(requests, 4096)
+                held.append([_held(pid) for pid in _peers()])
+            assert held[1] == held[2], held
+        server.shutdown()
+
+
+def _peers() -> list[int]:
+    """The two processes of the proxy, children of this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"localgpt.sandbox." in process.read_bytes() and _parent(process) == os.getpid():
+                found.append(int(process.parent.name))
+    return sorted(found)
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """Descriptors and threads of a process."""
+    descriptors, threads = (sum(1 for _ in Path(f"/proc/{pid}/{what}").iterdir()) for what in ("fd", "task"))
+    return descriptors, threads
 
 
 @pytest.mark.parametrize("program", ["proxy", "dialer"])

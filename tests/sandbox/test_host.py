@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localgpt.sandbox import Rung, landlock, probe_host
+from localgpt.sandbox.host import probe_network
 from localgpt.sandbox.link import parse_report
 from localgpt.sandbox.proof import REQUIRED, missing
 
@@ -97,3 +98,10 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for rung in Rung:
         probe_host(rung)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_whether_hosts_can_be_allowed_one_by_one_is_tried(rung):
+    name, held, detail = probe_network(rung)
+    assert name == "hosts"
+    assert held is (rung is Rung.A and probe_host().rung is Rung.A)
+    assert ("finds nobody but the proxy" if held else "without a network namespace") in detail

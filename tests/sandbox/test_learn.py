@@ -19,12 +19,12 @@ PYTHON = os.path.realpath(sys.executable)
 
 
 @pytest.fixture
-def outside() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
-        path = Path(os.path.realpath(folder))
-        for name in ("one", "two", "three"):
-            (path / name).write_text("secret")
-        yield path
+def outside(tmp_path: Path) -> Path:
+    path = tmp_path / "outside"
+    path.mkdir()
+    for name in ("one", "two", "three"):
+        (path / name).write_text("secret")
+    return path
 
 
 @pytest.fixture
@@ -83,6 +83,12 @@ def test_what_is_denied_or_missing_or_the_home_is_not_proposed(learning, outside
     learning.run(["sh", "-c", f"cat {outside}/three {outside}/none /proc/1/environ; ls {outside}"])
     assert [grant for _, grant in grants(learning, home=str(outside))] == []
     assert ("--read", f"{outside}/three") not in grants(learning)
+
+
+def test_what_the_user_may_not_do_either_is_not_proposed(project):
+    if os.geteuid() == 0:
+        pytest.skip("root may")
+    assert proposals(Plan.workspace_write(project), [Touch("/opt/new", write=True)], "/nowhere") == ()
 
 
 def test_many_files_of_a_folder_become_the_folder(project):

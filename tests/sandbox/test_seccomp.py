@@ -19,8 +19,10 @@ ALLOW, KILL = 0x7FFF_0000, 0x8000_0000
 AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 RUNG_A = rules.command_rules(namespaces=True, signals_scoped=True)
 RUNG_B = rules.command_rules(namespaces=False, signals_scoped=True)
+STREAMS = rules.command_rules(namespaces=True, signals_scoped=True, streams=True)
 SETS = {
     "A": RUNG_A,
+    "A with hosts": STREAMS,
     "B": RUNG_B,
     "B without scopes": rules.command_rules(namespaces=False, signals_scoped=False),
     **{str(kinds): rules.process_rules(frozenset(kinds)) for kinds in ((), *((each,) for each in Sockets))},
@@ -129,6 +131,46 @@ def test_foreign_architectures_are_killed() -> None:
 )
 def test_arguments_decide(call: str, arguments: tuple[int, ...], error: int) -> None:
     assert answer(RUNG_A, call, *arguments) == (refused(error) if error else ALLOW)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(
+    ("call", "arguments", "error"),
+    [
+        ("socket", (2, 1), 0),
+        ("socket", (2, 1 | 0x80800, 6), 0),
+        ("socket", (2, 1, 262), errno.EPERM),  # MPTCP
+        ("socket", (2, 2), errno.EPERM),
+        ("socket", (2, 3, 1), errno.EPERM),
+        ("socket", (10, 1), errno.EAFNOSUPPORT),
+        ("socket", (1, 1), errno.EAFNOSUPPORT),
+        ("socket", (16, 3), errno.EAFNOSUPPORT),
+        ("connect", (3, 0, 16), 0),
+        ("bind", (3, 0, 16), errno.EPERM),
+        ("listen", (3, 1), errno.EPERM),
+        ("accept4", (3, 0, 0, 0), errno.EPERM),
+        ("socketpair", (1, 2), errno.EPERM),
+        ("sendto", (3, 0, 1, 0x4000), 0),
+        ("sendto", (3, 0, 1, 0x2000_0000), errno.EPERM),
+        ("sendmsg", (3, 0, 0x2000_0000), errno.EPERM),
+        ("sendmmsg", (3, 0, 1, 0x2000_0000), errno.EPERM),
+        ("setsockopt", (3, 6, 30), errno.EPERM),
+        ("setsockopt", (3, 6, 1), 0),
+    ],
+)
+def test_with_hosts_there_are_plain_streams_and_nothing_else(call, arguments, error, arch) -> None:
+    assert answer(STREAMS, call, *arguments, arch=arch) == (refused(error) if error else ALLOW)
+
+
+def test_the_watching_filter_tells_of_its_calls_and_allows_the_rest() -> None:
+    for arch, audit in AUDIT.items():
+        calls = tuple(name for name in ("open", "openat", "execve") if TABLES[arch][name] is not None)
+        code = seccomp.assemble_watch(arch, calls)
+        for name in calls:
+            number = TABLES[arch][name]
+            assert number is not None
+            assert interpret(code, number, arch=audit) == 0x7FC0_0000
+        assert interpret(code, 0xFFF, arch=audit) == interpret(code, 2, arch=0x4000_0003) == ALLOW
 
 
 def test_slots_are_where_the_loader_fills_them() -> None:

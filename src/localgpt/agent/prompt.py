@@ -24,8 +24,8 @@ _FOREIGN: Final = (
 _TOOLS: Final = (
     "Look with the tools before you answer; do not guess what a file holds or a command prints. Paths are relative to"
     " the project folder. Change files with edit_file, and read a file before you change it. Every call is checked"
-    " against the owner's policy and runs in a sandbox without network: when one is denied, say so and do not try to"
-    " get round it."
+    " against the owner's policy and runs in a sandbox, without network but for the hosts that it names: when one is"
+    " denied, say so and do not try to get round it."
 )
 _NO_TOOLS: Final = "You have no tools now: you cannot see files or run commands. The user turns them on with /tools on."
 _STEPS: Final = (

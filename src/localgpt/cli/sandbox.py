@@ -40,9 +40,15 @@ class Profile(StrEnum):
 )
 def status(json: _Json = False) -> int:
     """Print what this host offers, and what a zygote started now has proven."""
+    from dataclasses import replace
+
     from localgpt.sandbox import probe_host
+    from localgpt.sandbox.host import probe_network
 
     report = probe_host()
+    if report.proof is not None:
+        mechanisms = (*report.proof.mechanisms, probe_network())
+        report = replace(report, proof=replace(report.proof, mechanisms=mechanisms))
     if json:
         say_json(_report_object(report))
     else:

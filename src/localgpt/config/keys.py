@@ -221,7 +221,7 @@ TABLES: Final[dict[str, Table]] = {
         {
             "enabled": _bool(True),
             "level": _text("auto", "auto", "full", "standard", "minimal", "none"),
-            "profile": _text("workspace-write", "workspace-write", "build"),
+            "profile": _text("workspace-write", "workspace-write", "build", "network"),
             "timeout_secs": _int(120, 1),
             "max_output_bytes": _int(1_048_576, 1),
             "max_file_size_bytes": _int(52_428_800, 1),

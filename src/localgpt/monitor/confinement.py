@@ -140,6 +140,11 @@ class Confinement:
     def environment(self) -> tuple[tuple[str, str], ...]:
         return () if self._plan is None else self._plan.env
 
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether the profile turns every host that a command asks for into a question. Waits for the self-test."""
+        return self._profile.network and self.rung == Rung.A.value
+
     def plan_digest(
         self,
         read: tuple[str, ...] = (),
@@ -184,7 +189,7 @@ class Confinement:
             read: more to read.
             write: more folders to change.
             hosts: what it may connect to.
-            gatekeeper: decides about each connection of a call with `hosts`.
+            gatekeeper: decides about each connection of a call with `hosts`, or under a profile with the network.
             file: one file to change, made by `placing` for a place that was checked.
             learn: remember what its commands ask for, and ask the gatekeeper about every host.
 
@@ -198,8 +203,8 @@ class Confinement:
         outcome = self._renewed(outcome.executor)
         if outcome.executor is None:
             raise EffectsOff(f"effects are off: {outcome.reason}")
-        asks = learn or (self._profile.asks_hosts and gatekeeper is not None)
-        if not (read or write or hosts or file or asks):
+        asks = gatekeeper is not None and (self.asks_hosts or learn)
+        if not (read or write or hosts or file or learn or asks):
             with self._as_running(outcome.executor) as executor:
                 yield executor
             return

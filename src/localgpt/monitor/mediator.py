@@ -381,7 +381,8 @@ class Mediator:
         if place:
             return read_reply(self._run_in_place(prepared, read, place))
         hosts = hosts_of(prepared.effects)
-        door = self._doorkeeper(call_id, prepared) if hosts else None
+        asks = isinstance(prepared.call, ShellCall) and self._confinement.asks_hosts
+        door = self._doorkeeper(call_id, prepared) if hosts or asks else None
         with self._confinement.executor(read, (), hosts, door) as executor:
             completed = executor.run(prepared.argv, stdin=prepared.stdin, timeout_s=prepared.timeout_s)
         if not isinstance(prepared.call, ShellCall):

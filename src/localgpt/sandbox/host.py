@@ -16,7 +16,7 @@ from localgpt.errors import SandboxError
 from localgpt.sandbox import landlock
 from localgpt.sandbox.executor import Executor
 from localgpt.sandbox.plan import Plan
-from localgpt.sandbox.proof import Proof, Rung
+from localgpt.sandbox.proof import Mechanism, Proof, Rung
 
 # Setting, the value that keeps an ordinary user from namespaces with capabilities, what it is called.
 _SWITCHES: Final = (
@@ -63,6 +63,19 @@ def probe_host(max_rung: Rung = Rung.A) -> HostReport:
         reason, cure = _why_not_namespaces(proof.why_not_higher)
     abi = landlock.abi() if sys.platform == "linux" else 0
     return HostReport(system.sysname, system.release, system.machine, abi, proof, reason, cure)
+
+
+def probe_network(max_rung: Rung = Rung.A) -> Mechanism:
+    """Whether commands can be kept to hosts one by one: such a plan is started and tested; nobody is connected."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="localgpt-probe-") as folder,
+            Executor(Plan.read_only(os.path.realpath(folder), hosts=["example.org"]), max_rung=max_rung) as executor,
+        ):
+            seen = {name: detail for name, held, detail in executor.proof.mechanisms if held}
+            return "hosts", True, f"one by one, by a proxy in two processes: {seen['canary-socket']}"
+    except SandboxError as error:
+        return "hosts", False, error.message
 
 
 def _why_not_namespaces(said: str) -> tuple[str, str]:

@@ -138,8 +138,8 @@ def _read_text(pid: int, address: int) -> str:
 def proposals(plan: Plan, touched: Iterable[Touch], home: str) -> tuple[Denial, ...]:
     """The smallest grants under which what is there could have been read, and what was asked for written.
 
-    What is not there is nothing that a grant would show. Where three or more files of one folder are wanted, the folder
-    is, unless it is the home or above it.
+    What is not there, or not open to the user either, is nothing that a grant would show. Where three or more files of
+    one folder are wanted, the folder is, unless it is the home or above it.
     """
     wanted: dict[Want, list[str]] = {Want.READ: [], Want.WRITE: []}
     for touch in touched:
@@ -148,7 +148,8 @@ def proposals(plan: Plan, touched: Iterable[Touch], home: str) -> tuple[Denial, 
         denial = judge(plan, path, write=touch.write) if there else None
         if denial is not None and denial.grant:
             grant = denial.grant if not touch.write or not os.path.lexists(path) else path
-            wanted[denial.want].append(grant)
+            if os.access(grant, os.W_OK if touch.write else os.R_OK):  # else the user may not either
+                wanted[denial.want].append(grant)
     writes = _gathered(wanted[Want.WRITE], home)
     reads = [path for path in _gathered(wanted[Want.READ], home) if not any(is_inside(path, root) for root in writes)]
     return tuple(

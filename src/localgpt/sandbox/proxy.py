@@ -31,6 +31,8 @@ _CHUNK: Final = 1 << 16
 _AT_ONCE: Final = 128
 _FIRST_WORDS_S: Final = 60.0  #: for a client to say what it wants, and for its first bytes in a tunnel
 _HTTPS, _HTTP = 443, 80
+_HEARD_OUT_S: Final = 1.0
+_HEARD_OUT_CHUNKS: Final = 64
 
 
 class Refused(Exception):  # noqa: N818 -- named after the condition
@@ -185,11 +187,11 @@ class Front:
             request = http1.parse_request(stream.until(b"\r\n\r\n", http1.LONGEST_HEAD))
             upstream = self._open(talk, run, request.host, request.port)
         except http1.BadRequest as error:
-            talk.client.sendall(_answer("400 Bad Request", f"{error}\n"))
+            _refuse(talk.client, "400 Bad Request", f"{error}\n")
             raise
         except Refused as error:
             place = hosts.shown(request.host, request.port)
-            talk.client.sendall(_answer(f"403 {explain(str(error), place)}", explain(str(error), place) + "\n"))
+            _refuse(talk.client, f"403 {explain(str(error), place)}", explain(str(error), place) + "\n")
             raise
         if request.method == "CONNECT":
             talk.client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -291,9 +293,15 @@ def _pumping(talk: _Talk, upstream: socket.socket) -> Iterator[None]:
         thread.join()
 
 
-def _answer(status: str, text: str) -> bytes:
+def _refuse(client: socket.socket, status: str, text: str) -> None:
+    """Answer, and hear the client out for a moment: closing on what it still sends would take the answer from it."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-    return (head + text).encode("ascii", "replace")
+    client.sendall((head + text).encode("ascii", "replace"))
+    client.shutdown(socket.SHUT_WR)
+    client.settimeout(_HEARD_OUT_S)
+    for _ in range(_HEARD_OUT_CHUNKS):
+        if not client.recv(_CHUNK):
+            break
 
 
 def explain(refusal: str, place: str) -> str:
