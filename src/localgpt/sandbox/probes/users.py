@@ -19,7 +19,7 @@ def command(folder: Path, user: int | None = None) -> tuple[list[str], dict[str,
     """Argument vector and environment of ``python -m localgpt.sandbox.probes``, to be started in ``/``.
 
     Args:
-        folder: an empty one that every user can read; the sandbox is copied there.
+        folder: an empty or absent one that every user can read; the sandbox is copied there.
         user: id of the user it is to go on as (for root), None for the caller.
 
     Raises:
