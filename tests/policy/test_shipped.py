@@ -25,7 +25,7 @@ def test_a_shipped_policy_decides_as_its_cases_say(name):
     cases = parse_cases(shipped(f"cases/{name}.toml"))
     assert len(cases) >= 8
     for outcome in run_cases((extended(name),), cases):
-        assert outcome.passed, f"{outcome.expected.name}: {outcome.sentence}"
+        assert outcome.passed, f"{outcome.case.name}: {outcome.sentence}"
 
 
 @pytest.mark.parametrize("name", POLICY_NAMES)

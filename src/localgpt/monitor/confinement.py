@@ -143,7 +143,7 @@ class Confinement:
     @property
     def asks_hosts(self) -> bool:
         """Whether the profile turns every host that a command asks for into a question. Waits for the self-test."""
-        return self._profile.network and self.rung == Rung.A.value
+        return self._profile.asks_hosts and self.rung == Rung.A.value
 
     def plan_digest(
         self,
