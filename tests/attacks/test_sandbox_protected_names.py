@@ -15,7 +15,8 @@ import pytest
 from tests.sandbox.world import executor
 
 from localgpt.sandbox import Executor, Limits, Plan, Rung, kernel, watch
-from localgpt.sandbox.aftermath import SUFFIX, Left
+from localgpt.sandbox.aftermath import Left
+from localgpt.sandbox.copies import SUFFIX
 from localgpt.sandbox.running import Completed
 
 GIT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from localgpt.sandbox import Completed
-from localgpt.sandbox.aftermath import NOTHING, SUFFIX, Left
+from localgpt.sandbox.aftermath import NOTHING, Left
+from localgpt.sandbox.copies import SUFFIX
 from localgpt.sandbox.denials import Denial, Want
 from localgpt.sandbox.running import LIMITS
 from localgpt.tools import worker_reply

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from localgpt.sandbox import repositories
+from localgpt.sandbox.copies import Copy, free_name, open_to_owner, put_back, status_of, take_copy
 from localgpt.sandbox.names import ProtectedNames, fold, is_executed_later, shipped_names
 from localgpt.sandbox.watch import Place, Watch
 
-SUFFIX: Final = ".localgpt-quarantine"
-_COPY_BYTES: Final = 256 << 10
 _COPIES: Final = 4096
 _ALL_COPIES_BYTES: Final = 32 << 20
 _REPORTED: Final = 200
@@ -51,24 +50,7 @@ class Left:
 NOTHING: Final = Left()
 
 
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """A protected file as it was.
-
-    `content`: its bytes, or a link's target; None when there was too much of it to be put back. `digest`: of all of it.
-    `owner`: user and group. `name`, `folder`: its name, and the inode of its folder: a file that moved with its folder
-    is the same file.
-    """
-
-    mode: int
-    content: bytes | None
-    digest: bytes
-    owner: tuple[int, int]
-    name: str
-    folder: int
-
-
-_put_back: set[_Copy] = set()  # by any executor of this process: the user's, whoever looks next
+_put_back: set[Copy] = set()  # by any executor of this process: the user's, whoever looks next
 
 
 class Aftermath:
@@ -96,7 +78,7 @@ class Aftermath:
         )
         self._prevented = frozenset(place for path in prevented if (place := self._watch.locate(path)) is not None)
         self._undisturbed = True
-        self._copies: dict[Place, _Copy] = {}
+        self._copies: dict[Place, Copy] = {}
         self._kept_bytes = 0
 
     @property
@@ -173,7 +155,7 @@ class Aftermath:
             try:
                 # What git does not obey now is judged from nothing when a command makes git obey it.
                 obeyed = self.protected_part(place) is not None or repositories.obeyed_now(place.path, folder)
-                copy = _copy(folder, place.name) if obeyed else None
+                copy = take_copy(folder, place.name) if obeyed else None
                 if copy is not None:
                     self._kept_bytes += len(copy.content or b"")
                     if self._kept_bytes > _ALL_COPIES_BYTES or not self._undisturbed:
@@ -236,7 +218,7 @@ class _Look:
                 self._copies.pop(place, None)
                 return
         try:
-            status = _status(folder, place.name)
+            status = status_of(folder, place.name)
             if status is None:
                 self._add_to_pending(each for each in self._copies if place in _upwards(each))
             self._judge_protected(folder, place, part, status)
@@ -282,7 +264,7 @@ class _Look:
             if known is not None:
                 self._restore(folder, place, known)
             return
-        now = _copy(folder, place.name)
+        now = take_copy(folder, place.name)
         if part is None and (now is not None or stat.S_ISDIR(status.st_mode)):
             self._judge_git(folder, place, known, now)
         elif part is None:
@@ -296,7 +278,7 @@ class _Look:
         else:
             self._copies[place] = now
 
-    def _same(self, known: _Copy | None, now: _Copy) -> bool:
+    def _same(self, known: Copy | None, now: Copy) -> bool:
         if replace(now, content=None) in _put_back:
             return True
         if known is not None:
@@ -305,7 +287,7 @@ class _Look:
             replace(each, content=now.content) == now for each in self._copies.values()
         )  # it moved with its folder
 
-    def _put_away_part(self, folder: int, place: Place, part: Place, known: _Copy | None) -> None:
+    def _put_away_part(self, folder: int, place: Place, part: Place, known: Copy | None) -> None:
         """The whole protected folder when all of it is new, otherwise one file."""
         before = any(
             part == each or each.path.startswith(part.path + "/") for each in self._copies if each.root == part.root
@@ -319,31 +301,26 @@ class _Look:
         finally:
             os.close(above)
 
-    def _put_away_one(self, folder: int, place: Place, known: _Copy | None) -> None:
-        _open_to_owner(folder)
-        os.rename(place.name, _free_name(folder, place.name), src_dir_fd=folder, dst_dir_fd=folder)
+    def _put_away_one(self, folder: int, place: Place, known: Copy | None) -> None:
+        open_to_owner(folder)
+        os.rename(place.name, free_name(folder, place.name), src_dir_fd=folder, dst_dir_fd=folder)
         self._put_away.append(place)
         if known is not None:
             self._restore(folder, place, known)
 
-    def _restore(self, folder: int, place: Place, known: _Copy) -> None:
+    def _restore(self, folder: int, place: Place, known: Copy) -> None:
         if known.content is None:
             return
-        _open_to_owner(folder)
-        temporary = f".localgpt-{os.urandom(8).hex()}"
-        if stat.S_ISLNK(known.mode):
-            os.symlink(known.content, temporary, dir_fd=folder)
-        else:
-            _write(folder, temporary, known)
-        os.replace(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
-        if (now := _copy(folder, place.name)) is not None and len(_put_back) < _COPIES:
+        open_to_owner(folder)
+        put_back(folder, place.name, known)
+        if (now := take_copy(folder, place.name)) is not None and len(_put_back) < _COPIES:
             _put_back.add(replace(now, content=None))
         self._restored.append(place)
         self._watch.follow(place, folder)
 
     # --- git --------------------------------------------------------------------------------------------------------
 
-    def _judge_git(self, folder: int, place: Place, known: _Copy | None, now: _Copy | None) -> None:
+    def _judge_git(self, folder: int, place: Place, known: Copy | None, now: Copy | None) -> None:
         """One place that may be of a repository: every file of it that git obeys is looked at, or only this one."""
         if now is not None and known is not None and self._same(known, now):
             return
@@ -380,58 +357,3 @@ def _upwards(place: Place) -> Iterator[Place]:
     while place.path:
         place = place.folder
         yield place
-
-
-def _status(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _copy(folder: int, name: str) -> _Copy | None:
-    """A file or link as it is; None for anything else, and for what is not there."""
-    status = _status(folder, name)
-    if status is None:
-        return None
-    inode = os.fstat(folder).st_ino
-    content: bytes | None
-    if stat.S_ISLNK(status.st_mode):
-        content = digest = os.fsencode(os.readlink(name, dir_fd=folder))
-    elif stat.S_ISREG(status.st_mode):
-        content, digest = repositories.read_file(folder, name, _COPY_BYTES)
-    else:
-        return None
-    return _Copy(status.st_mode, content, digest, (status.st_uid, status.st_gid), name, inode)
-
-
-def _write(folder: int, name: str, known: _Copy) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
-        file.write(known.content or b"")
-        with contextlib.suppress(OSError):  # only root gives files away
-            os.fchown(file.fileno(), *known.owner)
-        os.fchmod(file.fileno(), stat.S_IMODE(known.mode))
-
-
-def _open_to_owner(folder: int) -> None:
-    """Let the owner change a folder that a command has closed."""
-    mode = stat.S_IMODE(os.fstat(folder).st_mode)
-    if mode & 0o300 != 0o300:
-        with contextlib.suppress(OSError):  # somebody else's
-            os.fchmod(folder, mode | 0o700)
-
-
-def _free_name(folder: int, name: str) -> str:
-    """A name for what is put away, not in use in `folder`."""
-    stem = os.fsdecode(os.fsencode(name)[: 255 - len(SUFFIX) - 8])
-    for number in range(1, 10_000):
-        free = stem + SUFFIX + ("" if number == 1 else f"-{number}")
-        if _status(folder, free) is None:
-            return free
-    return f"{stem[:64]}{SUFFIX}-{os.urandom(8).hex()}"
-
-
-def is_put_away(name: str) -> bool:
-    """Whether a name is one that was given to something put away."""
-    return SUFFIX in fold(name)

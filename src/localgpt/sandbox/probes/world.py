@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from localgpt.sandbox.aftermath import SUFFIX
+from localgpt.sandbox.copies import SUFFIX
 
 PYTHON: Final = os.path.realpath(sys.executable)
 INHERITED: Final = 20  #: number of the descriptor that the launcher inherits
