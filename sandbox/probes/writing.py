@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,18 @@ RACE_S = 0.5
 def create_outside(world):
     path = Path(world["outside"], "created")
     path.write_text("x")
-    path.unlink()
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.unlink()
+    return "created"
+
+
+@attempt(17)
+def create_empty_outside(world):
+    """Without ever opening it for writing."""
+    path = Path(world["outside"], "created-empty")
+    os.mknod(path, stat.S_IFREG | 0o600)
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.unlink()
     return "created"
 
 
@@ -49,7 +61,8 @@ def write_shell_startup_file(world):
 def make_directory_outside(world):
     path = Path(world["outside"], "made")
     path.mkdir()
-    path.rmdir()
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.rmdir()
     return "made"
 
 
@@ -57,7 +70,27 @@ def make_directory_outside(world):
 def make_link_outside(world):
     path = Path(world["outside"], "made-link")
     path.symlink_to("/")
-    path.unlink()
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.unlink()
+    return "made"
+
+
+@attempt(17)
+def make_pipe_outside(world):
+    path = Path(world["outside"], "made-pipe")
+    os.mkfifo(path)
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.unlink()
+    return "made"
+
+
+@attempt(17)
+def make_socket_outside(world):
+    """The file alone: nobody has to listen for a name to be taken."""
+    path = Path(world["outside"], "made-socket")
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+    with contextlib.suppress(OSError):  # that it was made is what counts
+        path.unlink()
     return "made"
 
 
@@ -121,7 +154,8 @@ def hardlink_out(world):
         mine.write_text("x")
         target = Path(world["outside"], "linked-out")
         target.hardlink_to(mine)
-        target.unlink()
+        with contextlib.suppress(OSError):  # that it was made is what counts
+            target.unlink()
     return "linked"
 
 
@@ -129,7 +163,8 @@ def hardlink_out(world):
 def unlink_outside(world):
     path = Path(world["outside"], "disposable")
     path.unlink()
-    path.write_text("x")
+    with contextlib.suppress(OSError):  # that it was removed is what counts
+        path.write_text("x")
     return "unlinked"
 
 
@@ -137,7 +172,8 @@ def unlink_outside(world):
 def remove_directory_outside(world):
     path = Path(world["outside"], "disposable-folder")
     path.rmdir()
-    path.mkdir()
+    with contextlib.suppress(OSError):  # that it was removed is what counts
+        path.mkdir()
     return "removed"
 
 
