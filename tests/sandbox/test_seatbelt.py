@@ -29,7 +29,7 @@ PLANS = {
     "quotes": Plan(f'{HOME}/a"b) (allow default', (), (f'{HOME}/a"b) (allow default',)),
 }
 GOLDEN = DATA / "macos"
-NAMES = st.text(st.characters(exclude_characters="/\0\n\r", exclude_categories=("Cs",)), min_size=1).filter(
+NAMES = st.text(st.characters(exclude_characters="/\0\n\r", exclude_categories=["Cs"]), min_size=1).filter(
     lambda name: name not in {".", ".."}
 )
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda parts: "/Users/" + "/".join(parts))
