@@ -15,6 +15,9 @@ def main() -> int:
 
         sys.stdout.write(f"localgpt {__version__}\n")
         return 0
+    if sys.platform in {"win32", "cygwin"}:  # most of what follows would not even load
+        sys.stderr.write("error: LocalGPT does not run on Windows itself\ncure: use it in WSL 2: wsl --install\n")
+        return 3
     gc.disable()  # importing makes no garbage, and looking for it costs milliseconds
     from localgpt.cli.app import run  # noqa: PLC0415 -- as above
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_a_command_runs_after_its_decision_is_in_the_log(desk: Desk):
     assert "exit status 3" in result.notice
     assert result.label.integrity is Integrity.UNTRUSTED
     assert kinds(desk)[-2:] == ["decision", "outcome"]
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a program that makes namespaces")
+def test_a_program_with_a_sandbox_of_its_own_is_named_in_the_log(desk: Desk):
+    result = desk.call("shell", command="unshare -Ur true")
+    assert result.outcome is ToolOutcome.FAILED
+    assert "denied: call unshare" in result.text
+    assert desk.entries("outcome")[-1]["code"] == "sandbox.command.namespaces"
 
 
 def test_a_command_cannot_read_the_key_of_the_home_nor_ours_nor_open_a_socket(desk: Desk):

@@ -249,6 +249,7 @@ class Journal:
             call=token(call_id),
             tool=prepared.tool,
             status=ran.outcome.value,
+            code=token(ran.code) if ran.code else None,
             exit_status=ran.exit_status,
             timed_out=ran.timed_out,
             duration_ms=round(ran.duration_s * 1000),

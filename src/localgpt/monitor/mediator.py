@@ -498,7 +498,8 @@ def _refusal(call_id: str, settled: _Settled) -> ToolResult:
 
 
 def _failed(error: LocalGptError) -> Ran:
-    return Ran(ToolOutcome.FAILED, None, 0.0, "", f"it could not be run ({error.code})", problem=str(error))
+    said = f"it could not be run ({error.code})"
+    return Ran(ToolOutcome.FAILED, None, 0.0, "", said, problem=str(error), code=error.code)
 
 
 def _covered(path: str, roots: tuple[str, ...]) -> bool:

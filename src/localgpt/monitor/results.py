@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from localgpt.sandbox import Completed
 from localgpt.sandbox.aftermath import NOTHING, Left
 from localgpt.sandbox.copies import SUFFIX
 from localgpt.sandbox.denials import Denial, Want
+from localgpt.sandbox.faults import NamespacesRefused
 from localgpt.sandbox.running import LIMITS
 from localgpt.tools import worker_reply
 from localgpt.wire import ToolOutcome
@@ -22,8 +23,8 @@ _NAMED: Final = 5
 class Ran:
     """The end of one call. `text` is foreign; `notice` is the runtime's own words; digests are of a changed file.
 
-    `problem` is an error's text: ours, but it may quote names, so it counts as foreign. `left`: what the command left
-    that other programs would obey or execute.
+    `code` and `problem` are an error's: the text is ours, but it may quote names, so it counts as foreign. `left`: what
+    the command left that other programs would obey or execute.
     """
 
     outcome: ToolOutcome
@@ -36,10 +37,11 @@ class Ran:
     output_bytes: int = 0
     timed_out: bool = False
     problem: str = ""
+    code: str = ""
     left: Left = NOTHING
 
 
-def read_shell(completed: Completed, denied: Iterable[Denial] = ()) -> Ran:
+def read_shell(completed: Completed, denied: Sequence[Denial] = ()) -> Ran:
     """A command's output, standard error after standard output, what it was denied, and how it ended in words."""
     stdout = _decode(completed.stdout, completed.stdout_total, "output")
     stderr = _decode(completed.stderr, completed.stderr_total, "standard error")
@@ -54,8 +56,15 @@ def read_shell(completed: Completed, denied: Iterable[Denial] = ()) -> Ran:
         _how(completed),
         output_bytes=completed.stdout_total + completed.stderr_total,
         timed_out=completed.timed_out,
+        code=_code(denied),
         left=completed.left,
     )
+
+
+def _code(denied: Sequence[Denial]) -> str:
+    """For the log: a program that wanted a sandbox of its own, also below a shell, where it raises nothing."""
+    namespaces = any(each.want is Want.CALL and each.subject == "unshare" for each in denied)
+    return NamespacesRefused.code if namespaces else ""
 
 
 def read_reply(completed: Completed) -> Ran:

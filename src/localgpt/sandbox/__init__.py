@@ -8,6 +8,8 @@ Names are loaded on first use, because the zygote imports submodules of this pac
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localgpt.sandbox.executor import Executor
@@ -45,4 +47,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib  # noqa: PLC0415 -- not what a zygote loads
 
+    if sys.platform in {"win32", "cygwin"}:  # the modules below would not even load
+        from localgpt.sandbox import cures, faults  # noqa: PLC0415 -- as above
+
+        advice = cures.elsewhere(sys.platform)
+        raise faults.PlatformUnsupported(advice.reason, cure=advice.cure)
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

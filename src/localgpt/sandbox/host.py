@@ -1,30 +1,17 @@
 """What this host can confine, found out by doing it: a real zygote over an empty folder."""
 
-# A plan holds paths as text, which is compared and never touched through an object.
-# ruff: noqa: PTH110
-
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from localgpt.errors import SandboxError
-from localgpt.sandbox import landlock
+from localgpt.sandbox import cures, landlock
 from localgpt.sandbox.executor import Executor
 from localgpt.sandbox.plan import Plan
 from localgpt.sandbox.proof import Mechanism, Proof, Rung
-
-# Setting, the value that keeps an ordinary user from namespaces with capabilities, what it is called.
-_SWITCHES: Final = (
-    ("/proc/sys/user/max_user_namespaces", "0", "this host's administrator allows no user namespaces"),
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "this host keeps user namespaces for root"),
-    ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor takes capabilities from user namespaces"),
-)
-_CONTAINER_MARKS: Final = ("/.dockerenv", "/run/.containerenv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +47,8 @@ def probe_host(max_rung: Rung = Rung.A) -> HostReport:
     except SandboxError as error:
         reason, cure = error.message, error.cure or ""
     if proof is not None and proof.rung is Rung.B:
-        reason, cure = _why_not_namespaces(proof.why_not_higher)
+        advice = cures.without_namespaces(cures.look(), proof.why_not_higher)
+        reason, cure = advice.reason, advice.cure
     abi = landlock.abi() if sys.platform == "linux" else 0
     return HostReport(system.sysname, system.release, system.machine, abi, proof, reason, cure)
 
@@ -76,19 +64,3 @@ def probe_network(max_rung: Rung = Rung.A) -> Mechanism:
             return "hosts", True, f"one by one, by a proxy in two processes: {seen['canary-socket']}"
     except SandboxError as error:
         return "hosts", False, error.message
-
-
-def _why_not_namespaces(said: str) -> tuple[str, str]:
-    for path, value, meaning in _SWITCHES:
-        if _content(path) == value:
-            return f"{meaning} ({path} is {value}); {said}", "none needed: rung B confines commands without namespaces"
-    if any(os.path.exists(mark) for mark in _CONTAINER_MARKS):
-        return f"this container may not make namespaces; {said}", "run outside the container for rung A"
-    return said, "none needed: rung B confines commands without namespaces"
-
-
-def _content(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""

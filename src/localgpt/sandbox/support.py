@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from localgpt.sandbox import landlock
+from localgpt.sandbox import cures, landlock
 from localgpt.sandbox.faults import KernelTooOld, PlatformUnsupported
 from localgpt.sandbox.syscalls import ARCH, TABLES
 
@@ -17,12 +17,10 @@ def usable_abi(limit: int = 99) -> int:
         KernelTooOld: no Landlock.
     """
     if sys.platform != "linux" or ARCH not in TABLES:
-        raise PlatformUnsupported(
-            f"commands cannot be confined on {sys.platform} {ARCH}", cure="run on Linux, x86_64 or aarch64"
-        )
+        advice = cures.elsewhere(f"{sys.platform} {ARCH}")
+        raise PlatformUnsupported(advice.reason, cure=advice.cure)
     abi = min(landlock.abi(), limit, 9)
     if not abi:
-        raise KernelTooOld(
-            "this kernel has no Landlock, or it is switched off", cure="boot a kernel with lsm=landlock,…"
-        )
+        advice = cures.without_landlock(cures.look())
+        raise KernelTooOld(advice.reason, cure=advice.cure)
     return abi
