@@ -17,7 +17,6 @@ FAST: dict[str, tuple[str, ...]] = {  # a bench that is not named runs in full o
     "embedded": ("--calls", "3"),
     "exec": ("--pairs", "60"),
     "injection": ("--fast",),
-    "exec": ("--pairs", "100"),
     "prompt": ("--rounds", "7"),
     "startup": ("--rounds", "9"),
 }

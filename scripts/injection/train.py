@@ -255,7 +255,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="folds")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--whole", action="store_true", help="leave-one-source-out of the whole scan")
-    parser.add_argument("--threshold", type=float, default=0.85, help="0 takes the mean of --loso")
+    parser.add_argument("--threshold", type=float, default=0.95, help="0 takes the mean of --loso")
     options = parser.parse_args()
     rows = read(options.data)
     digest = hashlib.sha256()
