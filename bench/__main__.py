@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 FAST: dict[str, tuple[str, ...]] = {  # a bench that is not named runs in full only
     "embedded": ("--calls", "3"),
     "exec": ("--pairs", "60"),
+    "injection": ("--fast",),
     "prompt": ("--rounds", "7"),
     "startup": ("--rounds", "9"),
 }

@@ -1,4 +1,4 @@
-"""Other detectors from the package index, each called as its own documentation says. Run by the interpreter they are in.
+"""Other detectors from the package index, each called as its own documentation says, in the interpreter they are in.
 
     python _detectors.py NAME < texts.jsonl     one line of JSON a text in, one 0 or 1 a line out
 
@@ -7,16 +7,19 @@ Nothing of this project is imported here: the interpreter is that of a virtual e
 
 import json
 import sys
+from collections.abc import Callable
+
+Judge = Callable[[str], bool]
 
 
-def nukon():
+def nukon() -> Judge:
     """nukon-pi-detect 0.1 (Apache-2.0): its verdict "malicious"."""
     import nukon_pi_detect  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    return lambda text: nukon_pi_detect.scan(text).decision == nukon_pi_detect.DECISION_MALICIOUS
+    return lambda text: bool(nukon_pi_detect.scan(text).decision == nukon_pi_detect.DECISION_MALICIOUS)
 
 
-def bastion():
+def bastion() -> Judge:
     """agentbastion 0.14 (MIT and BUSL): a blocked input."""
     import agentbastion  # type: ignore[import-not-found]  # noqa: PLC0415
 
@@ -24,11 +27,11 @@ def bastion():
     return lambda text: not firewall.check_input(text).allowed
 
 
-def plumb():
+def plumb() -> Judge:
     """plumblint 0.1 (PolyForm Noncommercial): an injection."""
     import plumblint  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    return plumblint.is_injection
+    return lambda text: bool(plumblint.is_injection(text))
 
 
 DETECTORS = {"nukon-pi-detect": nukon, "agentbastion": bastion, "plumblint": plumb}

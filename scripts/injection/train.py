@@ -7,9 +7,10 @@
     python scripts/injection/train.py TRAIN.jsonl BENIGN.jsonl SYNTHETIC.jsonl [--loso] [--write]
 
 Logistic regression by AdaGrad over the windows of `localgpt.injection.classifier`. A document that holds an attack is
-not an attack all over: after a first round only its highest windows count as such (multiple-instance learning). The
-threshold is the mean, over the left-out folds, of what 0.2 % of all left-out benign texts and 0.3 % of the given ones
-reach at most; it is fixed here, before anything else is measured. `--loso` prints the table that docs/model-card.md quotes; `--write` trains on everything
+not an attack all over: after a first round only its highest windows count as such (multiple-instance learning). `--loso`
+prints, for each fold, what 0.2 % of all left-out benign texts and 0.3 % of the given ones reach at most; the threshold
+that is shipped lies a little below their mean, where 0.2 to 0.4 % are reached, and was fixed before anything else was
+measured (`--threshold`). `--loso` prints the table that docs/model-card.md quotes; `--write` trains on everything
 and writes `src/localgpt/injection/data/classifier.bin`.
 """
 
@@ -219,7 +220,7 @@ def whole_scan(rows: list[dict[str, Any]], data: Corpus, only: list[str], thresh
             continue
         out, spared = np.isin(data.source, sources), folds == number % 4
         fold = Classifier(packed(*fit(data, ~out & ~spared), threshold, name))
-        scanning.classifier = lambda fold=fold: fold
+        setattr(scanning, "classifier", lambda fold=fold: fold)  # noqa: B010 -- in place of the shipped one
         about = spared & np.isin(data.kind, ["secdoc", "secdoc-short", "about", "summary"])
         groups = {
             "caught": out & (data.label == 1),
@@ -243,7 +244,8 @@ def packed(weights: Any, bias: float, threshold: float, fingerprint: str) -> byt
         "version": f"1-{fingerprint[:12]}", "bits": BITS, "windows": WINDOWS, "scale": round(1000 * step * 256),
         "bias_milli": round(1000 * bias), "threshold_milli": round(1000 * threshold), "seed": SEED, "data_sha256": fingerprint,
     }  # fmt: skip
-    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + table.tobytes()
+    weights_bytes: bytes = table.tobytes()
+    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + weights_bytes
 
 
 def main() -> int:
@@ -253,7 +255,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="folds")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--whole", action="store_true", help="leave-one-source-out of the whole scan")
-    parser.add_argument("--threshold", type=float, default=0.0)
+    parser.add_argument("--threshold", type=float, default=0.95, help="0 takes the mean of --loso")
     options = parser.parse_args()
     rows = read(options.data)
     digest = hashlib.sha256()
@@ -261,7 +263,8 @@ def main() -> int:
         digest.update(f"{row['label']}{row['source']}\0{row['text']}\0".encode("utf-8", "replace"))
     data = corpus(rows)
     print(f"{len(rows)} texts, {len(data.document)} windows, sha256 {digest.hexdigest()}", flush=True)
-    threshold = leave_one_out(data, options.only) if options.loso else options.threshold
+    reached = leave_one_out(data, options.only) if options.loso else 0.0
+    threshold = options.threshold or reached
     if options.write:
         weights, bias = fit(data, np.ones(len(data.label), dtype=bool))
         TARGET.write_bytes(packed(weights, bias, threshold, digest.hexdigest()))

@@ -28,8 +28,11 @@ from localgpt.injection.skeleton import skeleton
 BITS: Final = 20
 _MASK: Final = (1 << BITS) - 1
 _MIX: Final = (2654435761, 2246822519, 3266489917, 668265263, 374761393)
-#: Scripts without spaces give one word a character; digits are all the same number; signs come in runs of four.
-_WORD: Final = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\\W\\d_]{1,20}|\\d{1,20}|[^\\w\\s]{1,4}|_{1,8}")
+#: Scripts without spaces give one word a character; digits are all the same number; signs come in runs of four;
+#: what is no text at all is no word, so that it cannot drown one.
+_WORD: Final = re.compile(
+    "[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\\W\\d_]{1,20}|\\d{1,20}|[^\\w\\s\\x00-\\x1f\\x7f-\\x9f\ufffd]{1,4}|_{1,8}"
+)
 _REMEMBERED: Final = 100_000  #: words whose hashes are kept
 _FEATURES: Final = 6  #: a word
 
