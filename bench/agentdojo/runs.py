@@ -9,8 +9,8 @@ from typing import Any
 
 from agentdojo.functions_runtime import FunctionCall
 
-from bench.agentdojo import attacks, suites
 from bench._house import Conversation, FunctionHost, HostFailed, House, User, declared
+from bench.agentdojo import attacks, suites
 from localgpt.policy.authority import Kind
 from localgpt.policy.declarations import Declarations
 

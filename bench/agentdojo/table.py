@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from bench.agentdojo import runs, suites
 from bench._house import House
+from bench.agentdojo import runs, suites
 
 _HOUSES: dict[str, House] = {}
 TEXT_ONLY = {("travel", "injection_task_6")}  # the model is to say something: no tool policy can touch it

@@ -208,7 +208,8 @@ def _code(table: Table, flow: Flow, scope: Scope, effect: Effect) -> Code:  # no
     if isinstance(effect, ReadPath):
         return _read_code(table, scope, effect.path)
     if isinstance(effect, WritePath):
-        return _write_code(table, scope, effect.path)
+        code = _write_code(table, scope, effect.path)
+        return Code.WRITE_TAINTED if code is Code.WRITE_PROJECT and effect.replaces and flow.tainted else code
     if isinstance(effect, Run):
         if not effect.argv or not effect.argv[0]:
             return Code.RUN_EMPTY
