@@ -92,7 +92,9 @@ def classify(t: Table, flow: Flow, scope: Scope, effect: Effect) -> str:  # noqa
             return "write.instructions"
         if not any(under(path, root) for root in scope.write_roots):
             return "write.outside"
-        return "write.tainted" if effect.replaces and flow.integrity == "untrusted" else "write.project"
+        return (
+            "write.tainted" if getattr(effect, "replaces", False) and flow.integrity == "untrusted" else "write.project"
+        )
     if isinstance(effect, Run):
         if not effect.argv or effect.argv[0] == "":
             return "run.empty"
