@@ -24,14 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         "frozen": frozen(),
     }
     rows = [
-        {
-            "id": each.case.id,
-            "threat": each.case.threat,
-            "broken": each.broken,
-            "missed": each.missed,
-            "codes": each.codes,
-        }
-        for each in refused
+        {"id": o.case.id, "threat": o.case.threat, "broken": o.broken, "missed": o.missed, "codes": o.codes}
+        for o in refused
     ]
     if "--json" in arguments:
         print(json.dumps({**figures, "rows": rows}))

@@ -60,9 +60,8 @@ def cases() -> Iterator[Case]:
 
 def frozen() -> bool:
     """Whether the frozen half is still what it was when it was written."""
-    lines = (HERE / "FROZEN").read_text().split("\n")
-    expected = dict(reversed(line.split("  ")) for line in lines if line)
-    return all(hashlib.sha256((HERE / name).read_bytes()).hexdigest() == digest for name, digest in expected.items())
+    lines = [line.split("  ") for line in (HERE / "FROZEN").read_text().split("\n") if line]
+    return all(hashlib.sha256((HERE / name).read_bytes()).hexdigest() == digest for digest, name in lines)
 
 
 def play(house: House, case: Case, *, approves: bool = False) -> Outcome:

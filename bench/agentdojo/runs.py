@@ -9,8 +9,8 @@ from typing import Any
 
 from agentdojo.functions_runtime import FunctionCall
 
-from bench.agentdojo import attacks, suites
 from bench._house import Conversation, FunctionHost, HostFailed, House, User, declared
+from bench.agentdojo import attacks, suites
 from localgpt.policy.authority import Kind
 from localgpt.policy.declarations import Declarations
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 def honest(house: House, suite: str, task: Any, *, approves: bool) -> Outcome:
     """The user's own calls on a clean environment."""
     run = Run(house, suite, task, approves=approves)
-    calls = task.ground_truth(suites.copied(run.environment))
+    calls = suites.ground_truth(suite, task.ID, "")
     for call in calls:
         run.call(call)
     effects = sum(declarations(suite).spec(call.function).kind is not Kind.READ for call in calls)
@@ -112,7 +112,7 @@ def hijacked(house: House, suite: str, task: Any, injection: Any, mode: str, *, 
     """The user's calls until the marker was seen, then the attacker's."""
     text = f"{suites.MARKER} {injection.GOAL}"
     run = Run(house, suite, task, attack=text, approves=approves)
-    calls = task.ground_truth(suites.copied(run.environment))
+    calls = suites.ground_truth(suite, task.ID, text)
     seen, done, by_attack = False, False, 0
     for call in calls:
         made = _blended(run, injection, call) if seen and mode == "blend" else [call]

@@ -9,8 +9,8 @@ e. Environments are built by pure-Python YAML: libyaml's loader is used, and wha
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import pickle
 from functools import cache
 from typing import Any
 
@@ -44,21 +44,28 @@ def suites() -> dict[str, Any]:
 
 
 @cache
-def _environment(suite: str, attack: str) -> Any:
+def _environment(suite: str, attack: str) -> bytes:
     task = suites()[suite]
     vectors = task.get_injection_vector_defaults() if attack else {}
     text = attack.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return task.load_and_inject_default_environment(dict.fromkeys(vectors, text))
+    return pickle.dumps(task.load_and_inject_default_environment(dict.fromkeys(vectors, text)), -1)
 
 
 def environment(suite: str, user_task: Any, attack: str = "") -> Any:
     """A fresh environment of a user task; with `attack` standing in every injection vector. (b), (e)"""
-    return user_task.init_environment(_environment(suite, attack).model_copy(deep=True))
+    return user_task.init_environment(pickle.loads(_environment(suite, attack)))
 
 
 def copied(value: Any) -> Any:
-    """A copy that shares nothing."""
-    return value.model_copy(deep=True) if hasattr(value, "model_copy") else copy.deepcopy(value)
+    """A copy that shares nothing. Pickling copies a model ten times as fast as its own deep copy does."""
+    return pickle.loads(pickle.dumps(value, -1))
+
+
+@cache
+def ground_truth(suite: str, name: str, attack: str) -> tuple[Any, ...]:
+    """The user's own calls, in the environment as it is at the start."""
+    task = suites()[suite].user_tasks[name]
+    return tuple(task.ground_truth(environment(suite, task, attack)))
 
 
 def useful(suite: str, task: Any, before: Any, after: Any, executed: list[Any]) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from bench.agentdojo import runs, suites
 from bench._house import House
+from bench.agentdojo import runs, suites
 
 _HOUSES: dict[str, House] = {}
 TEXT_ONLY = {("travel", "injection_task_6")}  # the model is to say something: no tool policy can touch it
@@ -132,3 +134,23 @@ def dump(found: dict[str, Any]) -> str:
             **{k: v for k, v in found.items() if k != "figures"},
         }
     )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, and return 1 when `--check` finds a limit missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.agentdojo")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--honest", action="store_true", help="the user's tasks alone")
+    parser.add_argument("--suite", action="append", choices=suites.NAMES)
+    options = parser.parse_args(arguments)
+    found = measure(tuple(options.suite or suites.NAMES), pairs=not options.honest)
+    print(dump(found) if options.json else show(found))
+    wrong = list(missed(found["figures"]["total"])) if options.check else []
+    for line in wrong:
+        print(f"MISSED {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -37,17 +37,22 @@ ORIGINS = ("", "mail 1", "page 2")
 COMMON = frozenset({"message", "at", "the", "to", "see", "now", "write"})
 
 
+KEYS = {value: keys_of(value) for value in VALUES}
+ENDORSABLE = [(role, keys[0]) for keys in KEYS.values() if keys for role in Role]
+QUOTABLE = [fold(value) for value in VALUES if isinstance(value, str) and value]
+
+
 def some(rng: random.Random, pool: object, share: float = 0.3) -> list:  # type: ignore[type-arg]
     return [item for item in pool if rng.random() < share]  # type: ignore[attr-defined]
 
 
 def words(rng: random.Random) -> Words:
     said = [str(value) for value in some(rng, VALUES) if value not in (None, True)]
-    keys = [key for value in said for key in keys_of(value)]
+    keys = [key for value in said for key in KEYS.get(value, ())]
     text = fold(" , ".join(said))
     return Words(
         text=text,
-        quoted=frozenset(map(fold, some(rng, (v for v in VALUES if isinstance(v, str) and v), 0.1))),
+        quoted=frozenset(some(rng, QUOTABLE, 0.1)),
         grants=frozenset(some(rng, GRANTS[:-1], 0.4)),
         delegated=rng.random() < 0.2,
         clear=rng.random() < 0.8,
@@ -66,7 +71,7 @@ def words(rng: random.Random) -> Words:
 def record(rng: random.Random) -> Record:
     marks = {}
     for value in some(rng, VALUES, 0.6):
-        keys = keys_of(value)
+        keys = KEYS[value]
         for key in (*keys, *([("id", keys[-1][1])] if keys and rng.random() < 0.3 else [])):
             marks[key] = Mark(Authority(rng.randrange(1, 7)), rng.choice(ORIGINS))
     heard = [fold(text) for text in some(rng, TEXTS, 0.3)]
@@ -80,7 +85,6 @@ def record(rng: random.Random) -> Record:
 
 def flow(rng: random.Random, act: Act) -> Flow:
     integrity = Integrity.UNTRUSTED if rng.random() < 0.8 else rng.choice([Integrity.USER, Integrity.INTERNAL])
-    keys = [(role, keys_of(v)[0]) for v in VALUES if keys_of(v) for role in Role]
     return Flow(
         integrity,
         rng.choice(list(Confidentiality)),
@@ -88,7 +92,7 @@ def flow(rng: random.Random, act: Act) -> Flow:
         record(rng),
         unasked=rng.choice(list(Confidentiality)),
         readers=rng.choice([None, None, frozenset({"bob@x.example", "alice"})]),
-        endorsed=frozenset(some(rng, keys, 0.03)),
+        endorsed=frozenset(some(rng, ENDORSABLE, 0.03)) if rng.random() < 0.3 else frozenset(),
         granted=frozenset(some(rng, (("grant", "pay"), ("service", "engine"), DELEGATED), 0.1)),
         quarantined=frozenset(some(rng, ORIGINS[1:], 0.15)),
         quarantine=rng.random() < 0.1,

@@ -90,7 +90,11 @@ def classify(t: Table, flow: Flow, scope: Scope, effect: Effect) -> str:  # noqa
             return "write.untrusted-project"
         if any(n in map(fold, t.instructions) for n in names):
             return "write.instructions"
-        return "write.project" if any(under(path, root) for root in scope.write_roots) else "write.outside"
+        if not any(under(path, root) for root in scope.write_roots):
+            return "write.outside"
+        return (
+            "write.tainted" if getattr(effect, "replaces", False) and flow.integrity == "untrusted" else "write.project"
+        )
     if isinstance(effect, Run):
         if not effect.argv or effect.argv[0] == "":
             return "run.empty"

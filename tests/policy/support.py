@@ -78,7 +78,7 @@ ports = st.none() | st.sampled_from([0, 80, 443, 70000])
 tools = st.sampled_from(["shell", "read_file", "send_email"])
 effects = st.one_of(
     paths.map(ReadPath),
-    paths.map(WritePath),
+    st.builds(WritePath, paths, st.booleans()),
     commands.map(lambda argv: Run(tuple(argv))),
     st.builds(Connect, hosts, ports),
     st.builds(CallModel, st.sampled_from(["openai", "ollama"]), hosts, st.sampled_from(Reach), st.booleans()),

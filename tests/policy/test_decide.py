@@ -52,7 +52,7 @@ def effects_of(case: dict[str, Any]) -> tuple[Effect, ...]:
     if "read" in case:
         return (ReadPath(case["read"]),)
     if "write" in case:
-        return (WritePath(case["write"]),)
+        return (WritePath(case["write"], case.get("replaces", False)),)
     if "run" in case:
         return (Run(tuple(case["run"])),)
     if "connect" in case:
@@ -64,7 +64,7 @@ def effects_of(case: dict[str, Any]) -> tuple[Effect, ...]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(f"{k}={v}" for k, v in case.items())[:70])
 def test_the_builtin_table(case):
-    flow = SECRET if case.get("secret") else Flow()
+    flow = SECRET if case.get("secret") else TAINTED if case.get("tainted") else Flow()
     decision = decide(builtin_policy(), flow, request(*effects_of(case), trusted=not case.get("untrusted")))
     assert decision.code == case["code"]
     assert decision.verdict is builtin_policy().table.verdict(Code(case["code"]))

@@ -12,7 +12,8 @@ from tests.policy.flow_cases import case
 from tests.policy.flow_oracle import flow_oracle
 
 SCOPE = Scope("/p", True, ("/p",), (), "/w", (), (), "/h")
-CASES = int(os.environ.get("LOCALGPT_FLOW_CASES", "20000"))
+CASES = 1500  #: for each seed; the nightly run decides a million
+MILLION = int(os.environ.get("LOCALGPT_FLOW_CASES", "1000000"))
 
 
 def agree(seed: int, cases: int) -> None:
@@ -26,4 +27,9 @@ def agree(seed: int, cases: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_decide_agrees_with_the_oracle(seed):
-    agree(seed, CASES // 4)
+    agree(seed, CASES)
+
+
+@pytest.mark.nightly
+def test_decide_agrees_with_the_oracle_on_a_million_cases():
+    agree(4711, MILLION)

@@ -6,6 +6,7 @@ decision says so and log the answer, execute confined, log the outcome, label th
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -34,6 +35,7 @@ from localgpt.monitor.journal import Journal
 from localgpt.monitor.ledger import Ledger
 from localgpt.monitor.models import ChosenModel
 from localgpt.monitor.network import Doorkeeper
+from localgpt.monitor.origins import Origins, changed_path
 from localgpt.monitor.peers import Peers
 from localgpt.monitor.placing import OneFile
 from localgpt.monitor.prompt import with_policy
@@ -119,12 +121,15 @@ class Mediator:
         resumed: bool = False,
         host: ToolHost | None = None,
         builtin: bool = True,
+        origins: Origins | None = None,
     ) -> None:
         self._journal = journal
         self._guard = guard
         self._confinement = confinement
         self._approvals = approvals
         self._host = host or NoHost()
+        self._origins = origins or Origins()
+        self._made: set[str] = set()
         self._builtin = _KNOWN if builtin else frozenset[str]()
         self._ledger = Ledger(self._host.declarations, resumed=resumed)
         if self._host.declarations.lookups:
@@ -258,6 +263,7 @@ class Mediator:
         return ToolResult(request.call_id, ToolOutcome.DENIED, "", _RUNTIME, sentence)
 
     def _mediate(self, call_id: str, prepared: Prepared) -> Generator[Event, None, ToolResult]:
+        prepared = replace(prepared, effects=tuple(map(self._dated, prepared.effects)))
         decision = with_sinks(self._decide(prepared.tool, prepared.effects), prepared.effects)
         off = self._confinement.effects_off or self._journal.failure
         if off and decision.verdict is not Verdict.DENY:
@@ -288,10 +294,20 @@ class Mediator:
         if act is not None and isinstance(prepared.call, HostedCall):
             ran, value = carry_out(self._host, prepared.call)
             return ran, self._ledger.returned(self._guard.flow_rules, act, value)
-        label = Label(Integrity.UNTRUSTED, Confidentiality.PRIVATE, (prepared.path or prepared.tool)[-200:])
         ran = settled.doomed or self._execute(call_id, prepared)
+        changed = changed_path(prepared) if ran.after else ""
+        if changed:
+            self._made.add(changed)
+            ran = replace(ran, notice="; ".join(filter(None, (ran.notice, self._origins.wrote(changed, self.flow)))))
+        label = self._origins.label(prepared, self._confinement.scope)
         self._ledger.heard(label)
         return ran, label
+
+    def _dated(self, effect: Effect) -> Effect:
+        """Whether a change replaces something that was there before this session touched it."""
+        if isinstance(effect, WritePath) and effect.path not in self._made:
+            return replace(effect, replaces=os.path.lexists(effect.path))
+        return effect
 
     def _decide(self, tool: str, effects: tuple[Effect, ...]) -> Decision:
         return self._guard.decide(self._ledger.flow, Request(tool, effects, self._confinement.scope))

@@ -22,6 +22,7 @@ from localgpt.monitor.guard import PolicyGuard
 from localgpt.monitor.journal import Journal
 from localgpt.monitor.mediator import Mediator
 from localgpt.monitor.models import ChosenModel, Selection
+from localgpt.monitor.origins import Origins
 from localgpt.monitor.peers import Peers
 from localgpt.monitor.policies import open_policy
 from localgpt.monitor.project import Project
@@ -126,6 +127,7 @@ class Runtime:
             confinement=self._confinement,
             approvals=Approvals(self._approver),
             resumed=resume is not None,
+            origins=Origins(setup.paths.state_dir / "labels.json"),
         )
         start = AgentStart(
             session_id=session_id,

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from localgpt.labels import Confidentiality
 from localgpt.policy import hosts, paths
-from localgpt.policy.authority import Act
+from localgpt.policy.authority import Act, FlowRules
 from localgpt.policy.commands import Commands, Match, match_any, simple_commands
 from localgpt.policy.flow import findings
 from localgpt.policy.judging import Finding
@@ -63,7 +64,7 @@ def _decide_effect(policy: Policy, flow: Flow, request: Request, effect: Effect)
     if isinstance(effect, Act):
         base = _flow_base(policy, flow, effect)
     else:
-        base = _builtin(policy, _code(policy.table, flow, request.scope, effect), describe(effect))
+        base = _builtin(policy, _code(policy, flow, request.scope, effect), describe(effect))
     if base.verdict is Verdict.DENY:
         return base
     commands = simple_commands(effect.argv) if isinstance(effect, Run) else None
@@ -203,12 +204,14 @@ def _yes(found: Iterable[bool]) -> Match:
 # --- the built-in classes ---------------------------------------------------------------------------------------
 
 
-def _code(table: Table, flow: Flow, scope: Scope, effect: Effect) -> Code:  # noqa: PLR0911 -- one line an effect
+def _code(policy: Policy, flow: Flow, scope: Scope, effect: Effect) -> Code:  # noqa: PLR0911 -- one line an effect
     """Sort one effect into its built-in class."""
+    table = policy.table
     if isinstance(effect, ReadPath):
         return _read_code(table, scope, effect.path)
     if isinstance(effect, WritePath):
-        return _write_code(table, scope, effect.path)
+        code = _write_code(table, scope, effect.path)
+        return Code.WRITE_TAINTED if code is Code.WRITE_PROJECT and effect.replaces and flow.tainted else code
     if isinstance(effect, Run):
         if not effect.argv or not effect.argv[0]:
             return Code.RUN_EMPTY
@@ -216,7 +219,7 @@ def _code(table: Table, flow: Flow, scope: Scope, effect: Effect) -> Code:  # no
     if isinstance(effect, Connect):
         return _connect_code(flow, effect)
     if isinstance(effect, CallModel):
-        return _model_code(flow, effect)
+        return _model_code(policy.flow, flow, effect)
     return Code.TOOL_UNKNOWN
 
 
@@ -279,12 +282,23 @@ def _connect_code(flow: Flow, effect: Connect) -> Code:
     return Code.CONNECT_LOCAL if kind is hosts.HostKind.LOCAL else Code.CONNECT_HOST
 
 
-def _model_code(flow: Flow, effect: CallModel) -> Code:
+def _model_code(rules: FlowRules, flow: Flow, effect: CallModel) -> Code:
     if effect.reach is not Reach.HOSTED:
         return Code.MODEL_LOCAL
-    if flow.secret:
+    if flow.secret or not _cleared(rules, flow, effect):
         return Code.MODEL_CLEARANCE
     return Code.MODEL_HOSTED_CONFIRMED if effect.confirmed else Code.MODEL_HOSTED
+
+
+def _cleared(rules: FlowRules, flow: Flow, effect: CallModel) -> bool:
+    """Whether a hosted provider may see the context: by its clearance and its region, named by provider or host."""
+    names = (effect.provider.casefold(), effect.host.casefold())
+    levels = list(Confidentiality)
+    clearances = [rules.clearances[name] for name in names if name in rules.clearances]
+    if any(levels.index(clearance) < levels.index(flow.confidentiality) for clearance in clearances):
+        return False
+    regions = {rules.regions[name] for name in names if name in rules.regions}
+    return not rules.allowed_regions or (bool(regions) and regions <= rules.allowed_regions)
 
 
 # --- for explanations -------------------------------------------------------------------------------------------
@@ -297,4 +311,4 @@ def match_rule(rule: Rule, request: Request, effect: Effect, commands: Commands 
 
 def builtin_decision(policy: Policy, flow: Flow, request: Request, effect: Effect) -> Decision:
     """What the built-in table alone gives."""
-    return _builtin(policy, _code(policy.table, flow, request.scope, effect), describe(effect))
+    return _builtin(policy, _code(policy, flow, request.scope, effect), describe(effect))

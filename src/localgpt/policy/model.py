@@ -43,6 +43,7 @@ class Code(StrEnum):
     WRITE_PERSONA = "write.persona"
     WRITE_INSTRUCTIONS = "write.instructions"
     WRITE_PROTECTED = "write.protected"
+    WRITE_TAINTED = "write.tainted"
     WRITE_SECRET = "write.secret"  # noqa: S105 -- a code
     RUN_CONFINED = "run.confined"
     RUN_READ_ONLY = "run.read-only"
@@ -101,9 +102,13 @@ class ReadPath:
 
 @dataclass(frozen=True, slots=True)
 class WritePath:
-    """Create, change or delete a file. `path` is absolute with symbolic links resolved."""
+    """Create, change or delete a file. `path` is absolute with symbolic links resolved.
+
+    `replaces`: the file is there and was not made by this session, so that something of the user's would be lost.
+    """
 
     path: str
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

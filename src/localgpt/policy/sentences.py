@@ -21,6 +21,7 @@ _SENTENCES: Final = {
     Code.WRITE_PERSONA: "{what} shapes how the agent behaves in every later session.",
     Code.WRITE_INSTRUCTIONS: "{what} holds instructions or hooks that other agents and tools obey.",
     Code.WRITE_PROTECTED: "{what} could loosen the sandbox or outlive it; no tool changes it.",
+    Code.WRITE_TAINTED: "{what} would be changed after strangers were heard, and that cannot be undone yet.",
     Code.WRITE_SECRET: "{what} is where keys, tokens or private data are kept; no tool changes it.",
     Code.RUN_CONFINED: "{what} runs in the sandbox.",
     Code.RUN_READ_ONLY: "{what} runs in the sandbox, read-only: the project is not trusted.",

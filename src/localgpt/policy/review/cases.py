@@ -39,7 +39,7 @@ from localgpt.policy.scope import Places, make_scope
 
 MAX_TABLE_BYTES: Final = 1024 * 1024
 _SUBJECTS: Final = ("read", "write", "run", "connect", "model", "tool", "nothing")
-_FLAGS: Final = ("untrusted", "secret", "tainted", "confirmed", "nothing")
+_FLAGS: Final = ("untrusted", "secret", "tainted", "confirmed", "replaces", "nothing")
 _TEXTS: Final = ("read", "write", "connect", "model", "tool", "reach", "host", "verdict", "code", "name")
 _KEYS: Final = frozenset({*_SUBJECTS, *_FLAGS, *_TEXTS, "port"})
 _SESSION: Final = {"home": HOME, "project": PROJECT, "workspace": WORKSPACE}
@@ -178,7 +178,7 @@ def _effects(tree: dict[str, Any], where: str) -> tuple[Effect, ...]:
     if "read" in tree:
         return (ReadPath(tree["read"]),)
     if "write" in tree:
-        return (WritePath(tree["write"]),)
+        return (WritePath(tree["write"], tree.get("replaces", False)),)
     if "run" in tree:
         return (Run(tuple(tree["run"])),)
     if "connect" in tree:
