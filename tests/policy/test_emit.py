@@ -94,7 +94,7 @@ _lines = st.sampled_from(
 
 
 @given(st.lists(_lines, max_size=14).map("\n".join))
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_emit_after_parse_means_the_same_or_is_an_error(text):
     try:
         document = parse_document(text.encode())

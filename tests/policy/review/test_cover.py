@@ -112,7 +112,7 @@ def test_exhaustively_a_path_that_the_narrow_pattern_matches_the_wide_one_matche
 
 
 @given(rules(), rules(), requests)
-@settings(max_examples=800)
+@settings(max_examples=400)
 def test_a_request_that_the_narrow_rule_matches_the_wide_one_matches(wide, narrow, request):
     if not covers(wide, narrow):
         return

@@ -1,9 +1,12 @@
 """`policy check`: each finding is provoked, and honest policies have none."""
 
+import time
+
 import pytest
 
 from localgpt.policy import parse_document, starter_document
-from localgpt.policy.review import CODES, Severity, review
+from localgpt.policy.check import policy_of
+from localgpt.policy.review import CODES, Severity, compare, review
 
 TOOLS = ("shell", "read_file", "write_file")
 
@@ -80,10 +83,35 @@ def test_a_wide_exit_after_taint_is_an_error():
 
 
 def test_every_code_is_provoked():
-    assert {code for _, codes in PROVOKED for code, _ in codes} | {"check.missing-case"} == set(CODES)
+    assert {code for _, codes in PROVOKED for code, _ in codes} | {"check.missing-case", "check.too-many"} == set(CODES)
 
 
 def test_a_near_miss_is_suggested():
     document = parse_document(b'```toml policy\n[[ask]]\ntool = ["read_fil"]\n```\n')
     (finding,) = review(document, tools=TOOLS)
     assert finding.cure == "did you mean 'read_file'?"
+
+
+MANY = {
+    "one each": ("[[deny]]\nread = ['a/{}/*']\n", 2000),
+    "wild": ("[[deny]]\nread = ['**/*{}*/**/x']\n", 1500),
+    "argv": ("[[deny]]\nargv = ['git', '{}']\n", 1500),
+    "allows": ("[[allow]]\nwrite = ['/srv/**/{}/**/*x*']\n", 400),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_no_document_holds_a_ci_job_for_long(name):
+    line, count = MANY[name]
+    lines = [line.format(number) for number in range(count)]
+    blocks = ["```toml policy\n" + "".join(lines[at : at + 400]) + "```\n" for at in range(0, count, 400)]
+    document = parse_document("".join(blocks).encode())
+    assert len(document.rules) == count
+    start = time.process_time()
+    found = review(document, tools=TOOLS)
+    assert time.process_time() - start < 20
+    assert ("check.too-many" in {finding.code for finding in found}) is (name != "wild")
+    start = time.process_time()
+    old = policy_of(parse_document(b"# none\n"))
+    assert bool(compare(policy_of(document), old).looser) is (name != "allows")
+    assert time.process_time() - start < 20

@@ -7,16 +7,17 @@ rule provably does the same. Where a concrete request shows the difference it is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from localgpt.policy.decide import decide
 from localgpt.policy.model import Flow, Policy, Request, Rule, Table, Verdict, strictness
 from localgpt.policy.review.compare_flow import opened
-from localgpt.policy.review.cover import covers
+from localgpt.policy.review.cover import Budget, covers
 from localgpt.policy.review.witness import FLOWS, requests_of
 from localgpt.policy.sentences import describe
 
+_MANY_RULES: Final = 1000  #: beyond, no examples are looked for: each decides under both policies
 #: Lists of the built-in table of which more entries mean less strictness; more of the others mean more.
 _OPENING_LISTS: Final = frozenset({"not_secret_names"})
 
@@ -80,20 +81,31 @@ def _loosened(old: Policy, new: Policy, words: _Words = _FORWARD) -> Iterator[Ch
     """What `new` may allow that `old` does not."""
     if old.locked and not new.locked:
         yield Change(words.lock)
+    budget, same = Budget(), {_meaning(rule) for rule in old.rules} & {_meaning(rule) for rule in new.rules}
     for rule in old.rules:
-        if rule.verdict is not Verdict.ALLOW and not any(_at_least(other, rule) for other in new.rules):
+        if rule.verdict is not Verdict.ALLOW and _meaning(rule) not in same and not _kept(rule, new, budget):
             yield Change(f"{_spelled(rule)} {words.gone}", rule.line, _example(rule, old, new))
     for rule in new.rules:
-        if rule.verdict is Verdict.ALLOW and not any(
-            other.verdict is Verdict.ALLOW and covers(other, rule) for other in old.rules
-        ):
+        if rule.verdict is Verdict.ALLOW and _meaning(rule) not in same and not _kept(rule, old, budget):
             yield Change(f"{_spelled(rule)} {words.added}", rule.line, _example(rule, old, new))
     yield from _weaker_table(old.table, new.table, words)
     yield from (Change(f"{words.flow}{sentence}") for sentence in opened(old.flow, new.flow))
 
 
-def _at_least(other: Rule, rule: Rule) -> bool:
-    return strictness(other.verdict) >= strictness(rule.verdict) and covers(other, rule)
+def _meaning(rule: Rule) -> Rule:
+    """The rule without what changes nothing."""
+    return replace(rule, line=0, reason="")
+
+
+def _kept(rule: Rule, policy: Policy, budget: Budget) -> bool:
+    """Whether `policy` has a rule that does at least what `rule` does: for an allow another allow that is as wide."""
+    for other in policy.rules:
+        alike = (other.verdict is Verdict.ALLOW) is (rule.verdict is Verdict.ALLOW)
+        if budget.left <= 0:
+            return False
+        if alike and strictness(other.verdict) >= strictness(rule.verdict) and covers(other, rule, budget):
+            return True
+    return False
 
 
 def _weaker_table(old: Table, new: Table, words: _Words) -> Iterator[Change]:
@@ -109,6 +121,8 @@ def _weaker_table(old: Table, new: Table, words: _Words) -> Iterator[Change]:
 
 
 def _example(rule: Rule, old: Policy, new: Policy) -> str:
+    if len(old.rules) + len(new.rules) > _MANY_RULES:
+        return ""
     for flow in FLOWS:
         for request in requests_of(rule):
             before, after = decide(old, flow, request), decide(new, flow, request)

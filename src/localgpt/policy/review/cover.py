@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from localgpt.policy import hosts, paths
 from localgpt.policy.commands import is_cluster
 from localgpt.policy.model import Rule, Subject, Verdict
 
+COMPARISONS: Final = 100_000  #: some seconds; a document of a stranger must not hold a CI job
 
-def covers(wide: Rule, narrow: Rule) -> bool:
+
+class Budget:
+    """How many comparisons are left. When none is, nothing covers anything any more: that is always a sound answer."""
+
+    def __init__(self, comparisons: int = COMPARISONS) -> None:
+        self.left = comparisons
+
+    def spend(self) -> bool:
+        """Whether there was one left."""
+        self.left -= 1
+        return self.left >= 0
+
+
+def covers(wide: Rule, narrow: Rule, budget: Budget | None = None) -> bool:
     """Whether every request that `narrow` matches, in every session and every state of the context, `wide` matches."""
-    if wide.verdict is Verdict.ALLOW and narrow.even_when_tainted and not wide.even_when_tainted:
+    budget = budget or Budget()
+    if not budget.spend() or (
+        wide.verdict is Verdict.ALLOW and narrow.even_when_tainted and not wide.even_when_tainted
+    ):
         return False
     if wide.subject is Subject.TOOL and "*" in wide.patterns:
         return True
@@ -17,15 +36,20 @@ def covers(wide: Rule, narrow: Rule) -> bool:
         return False
     if wide.subject is Subject.ARGV:
         return _covers_words(wide.patterns, narrow.patterns)
+    return _covers_patterns(wide, narrow, budget)
+
+
+def _covers_patterns(wide: Rule, narrow: Rule, budget: Budget) -> bool:
+    """What denies compares more loosely than what allows, so no allow covers a deny or an ask."""
     exact = wide.verdict is Verdict.ALLOW
-    if not exact:
-        wide_patterns, narrow_patterns = map(paths.fold, wide.patterns), map(paths.fold, narrow.patterns)
-    elif narrow.verdict is not Verdict.ALLOW:
-        return False  # what denies compares more loosely than what allows
-    else:
-        wide_patterns, narrow_patterns = map(str, wide.patterns), map(str, narrow.patterns)
-    known = tuple(wide_patterns)
-    return all(any(_covers_pattern(wide.subject, w, n) for w in known) for n in narrow_patterns)
+    if exact and narrow.verdict is not Verdict.ALLOW:
+        return False
+    spelled = str if exact else paths.fold
+    known = dict.fromkeys(map(spelled, wide.patterns))
+    return all(
+        n in known or any(budget.spend() and _covers_pattern(wide.subject, w, n) for w in known)
+        for n in map(spelled, narrow.patterns)
+    )
 
 
 def _covers_pattern(subject: Subject, wide: str, narrow: str) -> bool:

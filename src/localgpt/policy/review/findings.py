@@ -11,7 +11,7 @@ from localgpt.policy.check import policy_of
 from localgpt.policy.decide import decide
 from localgpt.policy.document import Document
 from localgpt.policy.model import Flow, Policy, Rule, Subject, Verdict, strictness
-from localgpt.policy.review.cover import covers
+from localgpt.policy.review.cover import Budget, covers
 from localgpt.policy.review.finding import Finding, Severity
 from localgpt.policy.review.findings_flow import review_flow
 from localgpt.policy.review.witness import requests_of
@@ -22,6 +22,7 @@ CODES: Final = {
     "check.unknown-tool": "No tool of that name is known here.",
     "check.unreachable-grant": "What this rule allows is built in as denied, or never asked about.",
     "check.too-wide": "An allow that opens more than a person can oversee.",
+    "check.too-many": "There are too many rules to compare each with each.",
     "check.missing-case": "No case of the table shows what this rule does.",
 }
 #: Path patterns that open a whole disk, home or project.
@@ -33,8 +34,11 @@ def review(
 ) -> tuple[Finding, ...]:
     """Everything found, by line. `tools`: the names of all known tools; `exercised`: the lines of rules that decide
     some case of a table, None when there is no table."""
-    policy = policy_of(document, base)
-    found = [finding for rule in document.rules for finding in _of_rule(rule, policy, document, tools)]
+    policy, budget = policy_of(document, base), Budget()
+    found = [finding for rule in document.rules for finding in _of_rule(rule, policy, budget, document, tools)]
+    if budget.left <= 0:
+        message = f"{len(document.rules)} rules are too many to compare each with each; some may be shadowed unseen"
+        found.append(Finding("check.too-many", Severity.NOTE, message, cure="say it with fewer, wider rules"))
     if document.flow is not None:
         found += list(review_flow(document.flow))
     if exercised is not None:
@@ -42,8 +46,9 @@ def review(
     return tuple(sorted(found, key=lambda finding: (finding.line, finding.code)))
 
 
-def _of_rule(rule: Rule, policy: Policy, document: Document, tools: Sequence[str]) -> Iterator[Finding]:
-    shadow = next((other for other in document.rules if _shadows(other, rule)), None)
+def _of_rule(rule: Rule, policy: Policy, budget: Budget, document: Document, tools: Sequence[str]) -> Iterator[Finding]:
+    left = document.rules if budget.left > 0 else ()
+    shadow = next((other for other in left if _shadows(other, rule, budget)), None)
     if shadow is not None:
         message = f"{rule.name} never decides: {shadow.name} covers all of it"
         yield Finding("check.shadowed", Severity.WARNING, message, rule.line, 1, "remove it, or make it say more")
@@ -55,11 +60,11 @@ def _of_rule(rule: Rule, policy: Policy, document: Document, tools: Sequence[str
         yield from _too_wide(rule)
 
 
-def _shadows(other: Rule, rule: Rule) -> bool:
+def _shadows(other: Rule, rule: Rule, budget: Budget) -> bool:
     """A stricter rule decides first; of two alike, the one that stands first."""
     first = strictness(other.verdict) > strictness(rule.verdict)
     alike = other.verdict is rule.verdict and other.line < rule.line
-    return (first or alike) and covers(other, rule)
+    return (first or alike) and budget.left > 0 and covers(other, rule, budget)
 
 
 def _unknown_tools(rule: Rule, tools: Sequence[str]) -> Iterator[Finding]:
