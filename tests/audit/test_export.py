@@ -29,10 +29,16 @@ from localgpt.crypto import DeviceKey
 from tests.audit.conftest import SimClock
 from tests.crash.test_audit_power_loss import QuickDisk
 
-VALUES = {
-    FieldType.TOKEN: 't]"\\x', FieldType.NAME: 'näme "q" ]\\', FieldType.PATH: '/a b/"ü]\u202e', FieldType.HEX: "ab" * 16,
-    FieldType.COUNT: 7, FieldType.INTEGER: -3, FieldType.FLAG: True, FieldType.TOKENS: ["a", "b"],
-}  # fmt: skip
+VALUES: dict[FieldType, object] = {
+    FieldType.TOKEN: 't]"\\x',
+    FieldType.NAME: 'näme "q" ]\\',
+    FieldType.PATH: '/a b/"ü]\u202e',
+    FieldType.HEX: "ab" * 16,
+    FieldType.COUNT: 7,
+    FieldType.INTEGER: -3,
+    FieldType.FLAG: True,
+    FieldType.TOKENS: ["a", "b"],
+}
 OWN = {"log.create", "log.segment", "epoch.next"}
 CLASSES = {
     1001: "file_activity", 1007: "process_activity", 2004: "detection_finding", 4001: "network_activity",
