@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ def write(directory, key, count: int) -> None:
     writer.close()
 
 
-QUERIES = [
-    Query(**dict(chosen))
+CHOICES: list[dict[str, Any]] = [
+    dict(chosen)
     for chosen in itertools.product(
         [("tool", ""), ("tool", "t1")],
         [("verdict", ""), ("verdict", "deny")],
@@ -36,6 +37,7 @@ QUERIES = [
         [("kinds", frozenset()), ("kinds", frozenset({"decision"}))],
     )
 ]
+QUERIES = [Query(**chosen) for chosen in CHOICES]
 
 
 def test_the_index_answers_as_the_log_does(directory, key, tmp_path):
