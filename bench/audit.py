@@ -219,7 +219,7 @@ import json, resource, sys, time
 from pathlib import Path
 from bench.audit import KEY
 from localgpt.audit import verify_log
-from localgpt.crypto.ed25519 import public_key
+from localgpt.audit.checkpoints import public_key
 public_key(bytes(32))  # the library is loaded before memory is measured
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter(), time.process_time()

@@ -10,7 +10,7 @@ class Kept:
     """Keeps what is appended."""
 
     def __init__(self) -> None:
-        self.entries = []
+        self.entries: list[tuple[str, dict[str, object]]] = []
 
     def append(self, kind, *, session="", **fields):
         self.entries.append((kind, fields))

@@ -175,3 +175,14 @@ def test_recover_needs_a_terminal_and_prune_a_session(logged):
     assert logged.run("audit", "prune").status == 2
     assert logged.run("audit", "prune", "--session", "none").status == 1
     assert "User=localgpt-pin" in logged.ok("audit", "install-service", "--print").out
+
+
+def test_the_rust_log(logged):
+    assert logged.run("audit", "legacy").status == 1
+    line = {"ts": "2026-02-03T04:05:06Z", "action": "created", "content_sha256": "", "prev_entry_sha256": "0" * 64}
+    path = logged.state / "localgpt.audit.jsonl"
+    path.write_text(json.dumps({**line, "source": "cli"}) + "\n")
+    assert "chain whole" in logged.ok("audit", "legacy").out
+    path.write_text(path.read_text() * 2)
+    result = logged.run("audit", "legacy", "--json")
+    assert (result.status, result.json["first_bad"]) == (3, 2)

@@ -8,6 +8,7 @@ Source: RFC 5424; OpenTelemetry protocol 1.x (opentelemetry-proto, logs); OCSF 1
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from localgpt.audit.query import Query, read_entries
 _FACILITY: Final = 13  #: log audit
 _INFO, _WARNING, _ALERT = 6, 4, 1
 _ENTERPRISE: Final = "localgpt@32473"  #: RFC 5612's number for documentation: this project has none of its own
+_HOSTNAME: Final = re.compile(r"([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _SD_ESCAPE: Final = re.compile(r'(["\\\]])')
 
 
@@ -168,13 +170,21 @@ def _ocsf_class(entry: Entry, class_uid: int) -> dict[str, Any]:
             }
         case 4001:
             port = {"port": fields["port"]} if "port" in fields else {}
-            return {"actor": actor, "dst_endpoint": {"hostname": str(fields["host"]), **port}}
+            return {"dst_endpoint": {**_endpoint(str(fields["host"])), **port}}
         case 2004:
             info = {"uid": f"{entry.seq}", "title": str(fields["finding"])}
             return {"finding_info": info, "evidences": [{"data": {"source": fields["source"]}}]}
         case _:
             operation = str(fields.get("tool") or entry.kind)
             return {"actor": actor, "api": {"operation": operation}, "src_endpoint": {"hostname": socket.gethostname()}}
+
+
+def _endpoint(host: str) -> dict[str, str]:
+    """A name where it is one, an address where it is one; anything else is only called so."""
+    try:
+        return {"ip": str(ipaddress.ip_address(host))}
+    except ValueError:
+        return {"hostname": host} if _HOSTNAME.fullmatch(host) else {"name": host}
 
 
 FORMATS: Final[Mapping[str, Callable[[Entry, str], str]]] = {

@@ -21,16 +21,18 @@ from localgpt.audit.query import Query
 from localgpt.audit.scan import START, BrokenAt, LogReader, Place
 
 INDEX_NAME: Final = "audit-index.sqlite3"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _TABLES: Final = """
 create table if not exists entries(
   seq integer primary key, ts integer, kind text, session text, tool text, verdict text, path text,
   segment integer, offset integer);
 create index if not exists by_ts on entries(ts);
-create index if not exists by_kind on entries(kind, ts);
-create index if not exists by_session on entries(session, ts);
-create index if not exists by_tool on entries(tool, ts) where tool is not null;
+create index if not exists by_kind on entries(kind);
+create index if not exists by_session on entries(session);
+create index if not exists by_tool on entries(tool) where tool is not null;
+create index if not exists by_verdict on entries(verdict) where verdict is not null;
 create index if not exists by_path on entries(path) where path is not null;
+create table if not exists sessions(session text primary key) without rowid;
 create table if not exists place(seq integer, segment integer, end integer, leaf text, log text);
 """
 _TOGETHER: Final = 2000
@@ -101,12 +103,14 @@ class Index:
             with contextlib.suppress(EntryCorrupted):
                 next(steps, None)
                 return place
-        self._database.executescript("delete from entries; delete from place;")
+        self._database.executescript("delete from entries; delete from sessions; delete from place;")
         return START
 
     def _keep(self, rows: list[tuple[object, ...]], place: Place) -> None:
         with self._database:
             self._database.executemany("insert or replace into entries values (?,?,?,?,?,?,?,?,?)", rows)
+            sessions = {(row[3],) for row in rows}
+            self._database.executemany("insert or ignore into sessions values (?)", sessions)
             self._database.execute("delete from place")
             values = (place.seq, place.segment, place.end, place.leaf)
             self._database.execute("insert into place values (?,?,?,?,'')", values)
@@ -117,7 +121,7 @@ class Index:
         Raises:
             EntryCorrupted: what the index points at is not such an entry.
         """
-        where, values = _where(query)
+        where, values = _where(query, self._sessions(query.session))
         order = "desc" if newest else "asc"
         text = f"select seq, segment, offset from entries {where} order by seq {order}"  # noqa: S608 -- our own words
         rows = self._database.execute(f"{text} limit ?", (*values, limit or -1)).fetchall()
@@ -125,6 +129,15 @@ class Index:
         if not all(query.selects(entry) for entry in found):
             raise EntryCorrupted("the index does not fit the log", cure=f"remove {self._path}")
         return found
+
+    def _sessions(self, prefix: str) -> list[str]:
+        """The sessions whose ids begin so: each is looked up by its whole id, whose entries the index has in order."""
+        if not prefix:
+            return []
+        found = self._database.execute(
+            "select session from sessions where session >= ? and session < ?", (prefix, prefix + "\uffff")
+        )
+        return [row[0] for row in found] or [prefix]
 
     def _read(self, rows: list[tuple[int, int, int]]) -> Iterator[Entry]:
         for segment in sorted({row[1] for row in rows}):
@@ -137,12 +150,12 @@ class Index:
                     yield entry
 
 
-def _where(query: Query) -> tuple[str, tuple[object, ...]]:
+def _where(query: Query, sessions: list[str]) -> tuple[str, tuple[object, ...]]:
     parts: list[tuple[str, tuple[object, ...]]] = []
     if query.kinds:
         parts.append((f"kind in ({','.join('?' * len(query.kinds))})", tuple(sorted(query.kinds))))
-    if query.session:
-        parts.append(("session >= ? and session < ?", (query.session, query.session + "\uffff")))
+    if sessions:
+        parts.append((f"session in ({','.join('?' * len(sessions))})", tuple(sessions)))
     if query.tool:
         parts.append(("tool = ?", (query.tool,)))
     if query.verdict:

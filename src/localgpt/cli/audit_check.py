@@ -154,9 +154,43 @@ def check_proof(
     return ExitStatus.DONE
 
 
+_LEGACY_HELP: Final = """
+\b
+Examples:
+  localgpt audit legacy
+  localgpt audit legacy ~/old/localgpt.audit.jsonl --json
+\b
+Exit status: 0 the chain is whole, 1 there is no such file, 3 it is broken (the first line is named).
+"""
+
+
+def legacy(
+    ctx: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="The file; by default the one in the state directory.")] = None,
+    json: _Json = False,
+) -> int:
+    """Read and verify the log of the Rust LocalGPT: an unkeyed chain, which shows only what was not repaired."""
+    from dataclasses import asdict
+
+    from localgpt.audit.legacy import LEGACY_NAME, read_legacy
+
+    path = state_of(ctx).base_paths.state_dir / LEGACY_NAME if file is None else file
+    entries = list(read_legacy(path))
+    broken = [entry for entry in entries if entry.problem]
+    if json:
+        say_json({"entries": [asdict(entry) for entry in entries], "first_bad": broken[0].line if broken else None})
+    else:
+        for entry in entries:
+            say(f"{entry.line}  {entry.ts}  {entry.action}  {entry.source}  {entry.detail}  {entry.problem}".rstrip())
+        say(f"{len(entries)} lines, {'BROKEN at line ' + str(broken[0].line) if broken else 'chain whole'}; no key: a")
+        say("log rewritten as a whole would look the same")
+    return ExitStatus.REFUSED if broken else ExitStatus.DONE
+
+
 def add_checks(app: typer.Typer) -> None:
     """Add these commands to the group."""
     app.command(epilog=_VERIFY_HELP)(verify)
     app.command(epilog=_HEAD_HELP)(head)
     app.command(epilog=_PROVE_HELP)(prove)
     app.command("check-proof", epilog=_CHECK_HELP)(check_proof)
+    app.command(epilog=_LEGACY_HELP)(legacy)
