@@ -9,9 +9,10 @@ over that of bare, ``ratio`` the ratio of the medians. The same from a parent th
 through the pool beside 8 bare ones; cold start and the memory of warden and zygote (proportional set size). ``--peers``
 adds other sandboxes that are installed (`bench._peers`).
 
-Medians and ratios are always judged. Cold start and the 99th percentile are figures of a quiet machine: while other
-programs keep it busy (``loud``) they are shown and not judged. A must that is missed is measured once more before it
-counts. Ends with status 1 when a must is missed.
+All of these are figures of a quiet machine. While other programs keep it busy (``loud``), a command waits for them
+twice, once to be started and once to be heard of: then only the first decile and the memory are judged, the rest is
+shown. As root, ``chrt -f 10`` in front (real-time priority) makes it quiet for these processes. A must that is missed
+is measured once more before it counts. Ends with status 1 when a must is missed.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Row:
 
 def loud() -> bool:
     """Whether others use this machine so much that times of single events say nothing."""
+    if os.sched_getscheduler(0) in {os.SCHED_FIFO, os.SCHED_RR}:
+        return False
     return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
 
 
@@ -70,14 +73,16 @@ def compared(what: str, by: str, times: list[tuple[float, float]], *, judged: bo
     bare, ours = [each[0] for each in times], [each[1] for each in times]
     added = statistics.median(b - a for a, b in times)
     added_p99 = percentile(ours, 0.99) - percentile(bare, 0.99)
+    least = percentile(ours, 0.1) - percentile(bare, 0.1)
     figures = {
         "bare p50 ms": statistics.median(bare),
         "p50 ms": statistics.median(ours),
         "ratio": statistics.median(ours) / statistics.median(bare),
         "added p50 ms": added,
         "added p99 ms": added_p99,
+        "added p10 ms": least,
     }
-    met = added <= LIMIT_ADDED_MS and (added_p99 <= LIMIT_P99_MS or loud())
+    met = least <= LIMIT_ADDED_MS if loud() else added <= LIMIT_ADDED_MS and added_p99 <= LIMIT_P99_MS
     return Row(what, by, figures, met if judged else None)
 
 
@@ -126,7 +131,7 @@ def at_once(plan: Plan, rung: Rung, pairs: int) -> Row:
         "ours/s": statistics.median(b for _, b in rounds),
         "throughput": ratio,
     }
-    return Row(f"{AT_ONCE} at once", f"rung {rung}", figures, ratio >= LIMIT_THROUGHPUT)
+    return Row(f"{AT_ONCE} at once", f"rung {rung}", figures, ratio >= LIMIT_THROUGHPUT or (None if loud() else False))
 
 
 def starts(plan: Plan, rung: Rung) -> Row:
