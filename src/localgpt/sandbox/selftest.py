@@ -24,6 +24,7 @@ _UNREACHED = _REFUSED | {errno.ECONNREFUSED, errno.ENETUNREACH}
 _HIDDEN = _REFUSED | {errno.ENOENT, errno.ESRCH, errno.EROFS}
 _CREATE = os.O_CREAT | os.O_WRONLY
 _CLONE_FS = 0x200  # with a new user namespace, an error: nothing is ever cloned here
+_NOBODY = 0x7FFF_FFFF  # no process has this number
 _BAD = -1  # a descriptor, or a process
 # What each group of rules is called, and calls that it refuses: name and arguments. Unfiltered, each would answer with
 # success or another error (a bad descriptor, a bad pointer), whatever the caller's capabilities; `rules` says what each
@@ -51,9 +52,9 @@ _ATTEMPTS: dict[str, tuple[tuple, ...]] = {  # type: ignore[type-arg]
         ("request_key", 1, 1), ("open_by_handle_at", _BAD, 0), ("name_to_handle_at", _BAD, 1), ("fanotify_mark", _BAD),
     ),
     "filter-limits": (
-        ("prlimit64", 1, 4, 0, 0), ("sched_setaffinity", 1, 0, 0), ("sched_setscheduler", 1, -1, 0),
+        ("prlimit64", 1, 4, 0, 0), ("sched_setaffinity", _NOBODY, 0, 0), ("sched_setscheduler", 1, -1, 0),
         ("sched_setparam", 1, 0), ("sched_setattr", 1, 0), ("setpriority", 2, 0, 0), ("setpriority", 0, 1, 0),
-        ("ioprio_set", 2, 0, -1), ("ioprio_set", 1, 1, -1), ("move_pages", 1, 0), ("migrate_pages", 1, 0),
+        ("ioprio_set", 2, 0, -1), ("ioprio_set", 1, 1, -1), ("move_pages", _NOBODY, 0), ("migrate_pages", _NOBODY, 0),
     ),
     "filter-signals": (
         ("fcntl", _BAD, 8), ("fcntl", _BAD, 10), ("fcntl", _BAD, 15), ("ioctl", _BAD, 0x8901), ("ioctl", _BAD, 0x8902),
@@ -76,7 +77,9 @@ _ATTEMPTS: dict[str, tuple[tuple, ...]] = {  # type: ignore[type-arg]
         ("shmget", 0, 0, 0), ("shmat", -1), ("shmctl", -1, 99), ("semget", 0, 0, 0), ("semop", -1), ("semtimedop", -1),
         ("semctl", -1, 0, 99), ("msgget", 0, 0), ("msgsnd", -1, 0), ("msgrcv", -1, 0), ("msgctl", -1, 99),
     ),
-    "filter-sockets": tuple((name, _BAD) for name in ("connect", "bind", "listen", "accept", "accept4")),
+    "filter-sockets": (
+        *((name, _BAD) for name in ("connect", "bind", "listen", "accept", "accept4")), ("socketpair", 2, 1, 0, 0),
+    ),
 }  # fmt: skip
 _SHARED: tuple[tuple, ...] = (  # type: ignore[type-arg]
     ("mq_open", 0), ("mq_unlink", 0), ("setxattr", 0), ("lsetxattr", 0), ("fsetxattr", _BAD), ("removexattr", 0),
