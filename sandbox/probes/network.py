@@ -305,8 +305,8 @@ def shell_dev_tcp(world):
 
 @attempt(49, because="curl")
 def curl(world):
-    argv = ["curl", "-sS", "-m", "1", f"http://127.0.0.1:{world['tcp']}/"]
-    return _client(argv, lambda done: done.returncode not in {2, 6, 7, 127})  # 7: could not connect; 52: no answer
+    argv = ["curl", "-sSf", "-m", "1", f"http://127.0.0.1:{world['tcp']}/"]
+    return _client(argv, lambda done: done.returncode in {28, 52})  # connected, and no answer came
 
 
 @attempt(49, because="git")

@@ -4,7 +4,6 @@ They run in a project where those of the world's "protected" list exist and are 
 list do not exist yet. Nothing is undone: whether it is as it was when the launcher is done is looked at from outside.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -62,12 +61,6 @@ def rename_over_git_configuration(_):
     path.write_text("[core]\nfsmonitor = evil\n")
     path.rename(".git/config")
     return "renamed"
-
-
-@attempt(23)
-def truncate_git_configuration(_):
-    os.truncate(".git/config", 0)
-    return "truncated"
 
 
 @attempt(23)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,32 @@ def test_nobody_outside_was_touched(tmp_path: Path, rung: Rung) -> None:
             "disposable", "disposable-folder", "link", "program", "victim",
         }  # fmt: skip
         assert running.run(["true"]).exit_status == 0
+
+
+CALLS = [each for each in ATTEMPTS if each.file not in {"resources", "protected"}]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("abi", [3, 4, 5, 6])
+def test_older_landlock_holds_the_same(tmp_path: Path, abi: int) -> None:
+    with planted(tmp_path) as world, executor(attack_plan(world), Rung.B, abi) as running:
+        results = [*suite.run(CALLS, Confined(running), world)]
+    listed = catalogue.names_not_held(Rung.B)
+    through = [each for each in results if each.outcome not in suite.ALLOWED[each.attempt.item.verdict]]
+    assert len(results) == len(CALLS)
+    assert {each.attempt.name for each in through} <= listed
+
+
+@pytest.mark.nightly
+def test_a_plan_with_hosts_opens_nothing_else(tmp_path: Path) -> None:
+    """Its filter allows internet sockets, for the way to the proxy."""
+    with (
+        planted(tmp_path) as world,
+        executor(replace(attack_plan(world), hosts=("example.org:443",)), Rung.A) as running,
+    ):
+        results = [*suite.run(CALLS, Confined(running), world)]
+    through = [each for each in results if each.outcome not in suite.ALLOWED[each.attempt.item.verdict]]
+    assert [each.attempt.name for each in through] == ["proxy_from_the_environment"]  # that is how it works
 
 
 def test_every_item_is_tried() -> None:

@@ -131,9 +131,9 @@ def _plant_project(project: Path) -> None:
 
 
 def disturbed_names(project: Path) -> list[str]:
-    """Protected names that hold what was not planted. One that is missing does nothing, nor does an empty folder."""
+    """Protected names that hold what was not planted. One that is missing or empty makes nobody do anything."""
     found = [name for name, text in _PLANTED.items() if _is_foreign(project / name, text)]
-    for folder in (".git", ".git/hooks", ".vscode", ".idea"):
+    for folder in (".git/hooks", ".vscode", ".idea"):
         there = {f"{folder}/{each}" for each in _listing(project / folder) if SUFFIX not in each}
         found += sorted(each for each in there if each not in _PLANTED and _is_something(project / each))
     cases = {name.casefold() for name in ABSENT}
@@ -142,7 +142,7 @@ def disturbed_names(project: Path) -> list[str]:
 
 def restore(project: Path, disturbed: list[str]) -> None:
     """Put back what was planted, unless all is as it was."""
-    if not disturbed and all((project / name).exists() for name in _PLANTED):
+    if not disturbed and all(_is_planted(project / name, text) for name, text in _PLANTED.items()):
         return
     for name in _listing(project):
         path = project / name
@@ -161,12 +161,16 @@ def _is_something(path: Path) -> bool:
     return path.is_symlink() or not path.is_dir() or bool(_listing(path))
 
 
+def _is_planted(path: Path, text: str | None) -> bool:
+    return path.is_dir() if text is None else path.is_file() and path.read_text() == text
+
+
 def _is_foreign(path: Path, planted_text: str | None) -> bool:
     if path.is_symlink():
         return True
     if not path.exists():
         return False
-    return path.is_dir() != (planted_text is None) or (path.is_file() and path.read_text() != planted_text)
+    return path.is_dir() != (planted_text is None) or (path.is_file() and path.read_text() not in {"", planted_text})
 
 
 def _listen(stack: contextlib.ExitStack, base: Path, project: Path) -> dict[str, object]:
