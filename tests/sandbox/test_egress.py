@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -140,6 +141,21 @@ def test_pip_installs_from_the_listed_index_only(place: Town) -> None:
                           hosts=HOSTS, read=[sys.prefix])  # fmt: skip
     assert elsewhere["status"] != 0
     assert elsewhere["connections"][0][2] == "net.unlisted"
+
+
+def test_descriptors_with_large_numbers(project: Path) -> None:
+    """A runtime with a thousand open files hands its own numbers on."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] < 2048:
+        pytest.skip("this host allows no 2048 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 2048), limit[1]))
+    with contextlib.ExitStack() as many:
+        for _ in range(1100):
+            many.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        with Executor(Plan.workspace_write(project, hosts=["good.example"])) as running:
+            done = running.run(["curl", "-sS", "http://evil.example/"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert [each.code for each in done.connections] == ["net.unlisted"]
 
 
 def test_forty_at_once(place: Town) -> None:

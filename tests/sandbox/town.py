@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -328,7 +329,7 @@ def _carry_out(base: Path) -> None:
                     "heard": log.read_text().splitlines(), "seconds": done.duration_s,
                 }  # fmt: skip
             except Exception as error:  # noqa: BLE001 -- told to the test, which raises it
-                answer = {"failed": f"{type(error).__name__}: {error}"}
+                answer = {"failed": "".join(traceback.format_exception(error))}
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 

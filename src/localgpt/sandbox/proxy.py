@@ -31,6 +31,7 @@ _CHUNK: Final = 1 << 16
 _AT_ONCE: Final = 128
 _FIRST_WORDS_S: Final = 60.0  #: for a client to say what it wants, and for its first bytes in a tunnel
 _HTTPS, _HTTP = 443, 80
+_FULL_MS: Final = 50  #: until it is looked again whether there is room
 _HEARD_OUT_S: Final = 1.0
 _HEARD_OUT_CHUNKS: Final = 64
 
@@ -83,14 +84,20 @@ class Front:
         with socket.socket(fileno=descriptor) as listener:
             listener.setblocking(False)
             while True:
-                full = len(self._live) >= _AT_ONCE
-                ready, _, _ = select.select(
-                    [self._control, *([] if full else [listener])], [], [], 0.05 if full else None
-                )
-                if self._control in ready:
+                ready = self._wait(listener)
+                if self._control.fileno() in ready:
                     self._hear(listener)
-                elif listener in ready:
+                elif ready:
                     self._accept(listener)
+
+    def _wait(self, listener: socket.socket) -> list[int]:
+        """Whose turn it is; with too many clients nobody is accepted. Not select(): numbers may be large."""
+        full = len(self._live) >= _AT_ONCE
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        if not full:
+            poll.register(listener, select.POLLIN)
+        return [descriptor for descriptor, _ in poll.poll(_FULL_MS if full else None)]
 
     def _accept(self, listener: socket.socket) -> None:
         try:
