@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from localgpt import __version__, canon
+from localgpt.audit.appending import Replaced
 from localgpt.audit.bodies import Bodies, load_cipher
 from localgpt.audit.disk import Clock, Disk, SystemClock, SystemDisk
 from localgpt.audit.errors import LogLocked, LogPoisoned, LogStalled
@@ -25,7 +26,7 @@ from localgpt.audit.grammar import Spelled, spell
 from localgpt.audit.machine_pins import default_pins
 from localgpt.audit.pins import Pins
 from localgpt.audit.scan import MAX_COMMIT_ENTRIES
-from localgpt.audit.writer import LOCK_WAIT_S, Replaced, Writer
+from localgpt.audit.writer import LOCK_WAIT_S, Writer
 from localgpt.crypto import DeviceKey, tagged_mac
 from localgpt.errors import AuditError
 

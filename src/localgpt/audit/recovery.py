@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from localgpt.audit.appending import Replaced
 from localgpt.audit.epoch import MAX_EPOCH_BYTES, Epoch
 from localgpt.audit.errors import TamperError
 from localgpt.audit.files import EPOCH_NAME, read_bytes, unopenable
 from localgpt.audit.log import AuditLog
 from localgpt.audit.report import Report
-from localgpt.audit.writer import Replaced
 from localgpt.crypto import DeviceKey
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localgpt.audit import AuditLog
+from localgpt.audit.appending import Replaced
 from localgpt.audit.files import LOG_NAME
 from localgpt.audit.recovery import replaced_by
 from localgpt.audit.report import LogVerdict
 from localgpt.audit.verify import verify_log
-from localgpt.audit.writer import Replaced
 from localgpt.config import Paths
 from localgpt.crypto import DeviceKey, KeyMissing, load_device_key
 from localgpt.crypto.keys import replace_device_key, retired_path
