@@ -6,7 +6,7 @@ Source: Unicode confusables.txt (the single-character part that concerns Latin l
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 _LETTERS: Final = {
@@ -39,7 +39,33 @@ def table() -> dict[int, int]:
 
 def fold(text: str) -> str:
     """`text` with look-alikes as ASCII; the same length."""
-    return text if text.isascii() else text.translate(table())
+    if text.isascii() or distinct(text).isdisjoint(_looked_for()):
+        return text
+    return text.translate(_filled())
+
+
+@lru_cache(maxsize=8)
+def distinct(text: str) -> frozenset[str]:
+    """The characters of a text: looking here first spares most texts every search for rare ones."""
+    return frozenset(text)
+
+
+@cache
+def _looked_for() -> frozenset[str]:
+    return frozenset(map(chr, table()))
+
+
+class _Filled(dict[int, int]):
+    """Remembers what stays as it is: `str.translate` pays for an exception at every character that is missing."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = code
+        return code
+
+
+@cache
+def _filled() -> _Filled:
+    return _Filled(table())
 
 
 def lower(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from localgpt.injection.classifier import classifier, word_spans, words
+from localgpt.injection.classifier import Window, classifier, word_spans, words
 from localgpt.injection.concealed import Concealed, concealed
 from localgpt.injection.decoding import MAX_DEPTH, Budget, decoded
 from localgpt.injection.findings import Finding, Kind, Report, View
@@ -141,29 +141,30 @@ def _wordings(text: str, shown: str) -> tuple[int, list[Finding]]:
     """The highest window, and those at or above the threshold; of windows that overlap, the highest."""
     loaded = classifier()
     windows = sorted(loaded.scores(shown), key=lambda window: -window.milli)
-    taken: list[Span] = []
-    found = []
+    taken: list[Window] = []
     for window in windows[: 8 * _MOST_WORDINGS]:
-        overlaps = any(a < window.last and window.first < b for a, b in taken)
-        if window.milli < loaded.threshold or len(taken) == _MOST_WORDINGS or overlaps:
-            continue
-        taken.append((window.first, window.last))
-        span = _characters(text, window.first, window.last)
-        found.append(Finding(Kind.WORDING, *span, View.VISIBLE, window.milli - loaded.threshold))
+        overlaps = any(each.first < window.last and window.first < each.last for each in taken)
+        if window.milli >= loaded.threshold and len(taken) < _MOST_WORDINGS and not overlaps:
+            taken.append(window)
+    spans = _characters(text, shown, taken)
+    found = [
+        Finding(Kind.WORDING, *span, View.VISIBLE, window.milli - loaded.threshold)
+        for window, span in zip(taken, spans, strict=True)
+    ]
     return (windows[0].milli - loaded.threshold if windows else _NOTHING), found
 
 
-def _characters(text: str, first: int, last: int) -> Span:
-    """Where the words from `first` to `last` of the skeleton stand in the text."""
-    shape = skeleton(text)
-    spans = list(islice(word_spans(shape), first, last))
-    if not spans:
-        return 0, len(text)
-    start, end = spans[0][0], spans[-1][1]
-    if len(shape) == len(text):
-        return start, end
-    places = Shrunk(text, lambda part: skeleton(part).encode("utf-32-le", "replace"))
-    return places.span(4 * start, 4 * end)
+def _characters(text: str, shown: str, windows: list[Window]) -> list[Span]:
+    """Where the words of windows stand in the text; the words are gone through once."""
+    if not windows:
+        return []
+    wanted = {i for window in windows for i in (window.first, window.last - 1)}
+    places = {i: span for i, span in enumerate(islice(word_spans(shown), max(wanted) + 1)) if i in wanted}
+    spans = [(places[window.first][0], places[window.last - 1][1]) for window in windows]
+    if text.isascii():
+        return spans
+    back = Shrunk(text, lambda part: skeleton(part).encode("utf-32-le", "replace"))
+    return [back.span(4 * start, 4 * end) for start, end in spans]
 
 
 # --- HTML --------------------------------------------------------------------------------------------------------

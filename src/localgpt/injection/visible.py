@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
+
+from localgpt.injection.folding import distinct
 
 _IGNORABLE: Final = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -59,13 +62,24 @@ _STRINGS: Final = (re.compile(f"\x1b[\\]P^_X]{_STRING}"), re.compile(f"[\x90\x98
 _PLAIN_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\r\x7f-\x9f]")
 
 
+@cache
+def _ignorable() -> frozenset[str]:
+    parts = re.findall("(.)(?:-(.))?", _IGNORABLE, re.DOTALL)
+    return frozenset(chr(code) for first, last in parts for code in range(ord(first), ord(last or first) + 1))
+
+
+def hides(text: str) -> bool:
+    """Whether any invisible character is in it."""
+    return not text.isascii() and not distinct(text).isdisjoint(_ignorable())
+
+
 def strip_idle(text: str) -> str:
     """Take out the invisible characters that do no honest work where they stand.
 
     Joiners inside emoji and inside words that are spelled with them, marks beside right-to-left letters, single
     variation selectors and flags stay.
     """
-    if text.isascii():
+    if not hides(text):
         return text
     if not any(flag in text for flag in _FLAGS):
         return _IDLE.sub("", text)
@@ -74,13 +88,13 @@ def strip_idle(text: str) -> str:
 
 def strip_invisible(text: str) -> str:
     """Take out every invisible character: for matching only."""
-    return text if text.isascii() else _ANY.sub("", text)
+    return _ANY.sub("", text) if hides(text) else text
 
 
 def idle_runs(text: str) -> list[tuple[int, int]]:
     """Spans of what `strip_idle` takes out, neighbours joined, at most 1,000."""
     spans: list[tuple[int, int]] = []
-    if text.isascii():
+    if not hides(text):
         return spans
     flags = {i for m in _FLAG.finditer(text) for i in range(*m.span())}
     for match in _IDLE.finditer(text):
