@@ -8,4 +8,4 @@ lock pyproject.toml -o requirements/core.txt
 lock pyproject.toml --extra embedded -c requirements/core.txt -o requirements/embedded.txt
 lock pyproject.toml --extra embedded --group dev -c requirements/core.txt -o requirements/dev.txt
 lock --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
-lock requirements/bench.in -o requirements/bench.txt
+lock requirements/bench.in pyproject.toml -c requirements/core.txt -o requirements/bench.txt

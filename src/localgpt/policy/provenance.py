@@ -26,7 +26,9 @@ def mark_of(flow: Flow, rules: FlowRules, role: Role, value: Scalar) -> Mark:
     """Where the value of one argument comes from. Empty and Boolean values steer nothing and count as the user's."""
     keys = keys_of(value)
     if not keys:
-        return _long_text(flow, value) if isinstance(value, str) and value.strip() else USER
+        if not isinstance(value, str) or not value.strip():
+            return USER
+        return Mark(Authority.NONE) if role is Role.CONTENT else _long_text(flow, value)
     if (role, keys[0]) in flow.endorsed:
         return CONFIRMED
     if _is_said(flow, role, keys):

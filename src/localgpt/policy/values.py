@@ -32,6 +32,10 @@ _SPELLED: Final = re.compile(
     rf"(?<!\w)([\w-]{{1,63}})\s*[\[({{]?\s*(?:{_DOTS})\s*[\])}}]?\s*([a-z]{{2,10}})(?!\w)", re.IGNORECASE
 )
 _BRACKETED: Final = re.compile(r"(?<![\w])([\w-]{1,63})\s*[\[({]\s*\.\s*[\])}]\s*([a-z]{2,10})(?![\w])", re.IGNORECASE)
+_INNER_DOT: Final = re.compile(r"\w\.\w")
+_HAS_FIGURES: Final = re.compile(r"\d\d|0x|bc1")
+_DOT_WORDS: Final = tuple(word.casefold() for word in _DOTS.split("|"))
+_BRACKET: Final = re.compile(r"[\[({]\s*\.")
 #: Endings that mean a file and no place on the net.
 _FILE_ENDINGS: Final = (
     "doc docx xls xlsx ppt pptx pdf txt csv tsv png jpg jpeg gif svg json xml html htm log yaml yml toml ini cfg "
@@ -93,20 +97,24 @@ def address(text: str) -> Key | None:
 
 
 def addresses(text: str) -> tuple[Key, ...]:
-    """Every address inside a text, also those that are spelled to look like none ("evil dot com")."""
+    """Every address inside a text, also those that are spelled to look like none ("evil dot com").
+
+    Each pattern is tried only on a text that has what it cannot do without: most texts have nothing of it.
+    """
     found: dict[Key, None] = {}
-    for match in _EMAIL.finditer(text):
-        found[("mail", match[0].rstrip(_TRAILING).casefold())] = None
-    for match in _URL.finditer(text):
-        found[("url", canonical_url(match[0]))] = None
-    for match in _BARE.finditer(text):
-        if not _is_file(match[0]):
-            found[("url", canonical_url(match[0]))] = None
-    for match in _ACCOUNT.finditer(text):
-        found[("account", re.sub(r"[ -]", "", match[0]).upper())] = None
-    for pattern in (_SPELLED, _BRACKETED):
-        for match in pattern.finditer(text):
-            found[("url", canonical_url(f"{match[1]}.{match[2]}"))] = None
+    lowered = text.casefold()
+    if "@" in text:
+        found.update({("mail", match[0].rstrip(_TRAILING).casefold()): None for match in _EMAIL.finditer(text)})
+    if "://" in text or "www." in lowered:
+        found.update({("url", canonical_url(match[0])): None for match in _URL.finditer(text)})
+    if _INNER_DOT.search(text):
+        bare = (match[0] for match in _BARE.finditer(text))
+        found.update({("url", canonical_url(each)): None for each in bare if not _is_file(each)})
+    if _HAS_FIGURES.search(text):
+        found.update({("account", re.sub(r"[ -]", "", match[0]).upper()): None for match in _ACCOUNT.finditer(text)})
+    spelled = [_SPELLED] if any(word in lowered for word in _DOT_WORDS) else []
+    for pattern in (*spelled, *([_BRACKETED] if _BRACKET.search(text) else ())):
+        found.update({("url", canonical_url(f"{m[1]}.{m[2]}")): None for m in pattern.finditer(text)})
     return tuple(found)
 
 
