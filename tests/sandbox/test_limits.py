@@ -214,5 +214,21 @@ def test_a_zygote_stopped_while_idle_is_replaced_in_seconds(limited: Executor) -
         limited.run(["true"], timeout_s=20)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter a real-time class")
+def test_commands_are_of_the_ordinary_scheduling_class(rung: Rung, project: Path) -> None:
+    code = (
+        "import os\nprint(os.sched_getscheduler(0))\n"
+        "try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); print('real-time')\n"
+        "except OSError: print('refused')"
+    )
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        with executor(Plan.workspace_write(project, limits=LIMITS), rung) as running:
+            done = running.run([PYTHON, "-I", "-S", "-c", code])
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    assert done.stdout.split() == [b"0", b"refused"], done
+
+
 def test_a_limit_is_told_in_words() -> None:
     assert set(LIMIT_WORDS) == {name.split(maxsplit=1)[0] for name in BOMBS} | {"processes"}

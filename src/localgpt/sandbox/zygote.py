@@ -125,6 +125,8 @@ def _confine(setup: dict) -> str:  # type: ignore[type-arg]
     for name, offset in setup["slots"]:
         struct.pack_into("=i", code, offset, values[name])
     _write("/proc/self/oom_score_adj", _OOM_SCORE)
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a real-time runtime's commands would hold a processor for good
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     grants = _enter_view(setup) if setup["namespaces"] else _open_grants(setup)
     _fill_home(setup)
     _set_limits(setup)
@@ -235,6 +237,7 @@ def _write(path: str, value: bytes) -> None:
 
 def _set_limits(setup: dict) -> None:  # type: ignore[type-arg]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (setup["file_bytes"],) * 2)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = setup["open_files"] if hard == resource.RLIM_INFINITY else min(hard, setup["open_files"])
