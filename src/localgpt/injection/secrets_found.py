@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from localgpt.injection.places import Span
@@ -73,38 +74,43 @@ _ASSIGNED: Final = (
 _USERINFO: Final = r"\b[a-z][a-z0-9+.-]{1,16}://[^\s/:@<>\"']{1,64}:([^\s/@<>\"']{6,128})@"
 _Rule = tuple[str, re.Pattern[str], Callable[[str], bool]]
 #: Each pattern's first group, or the whole match, is what is redacted.
-_RULES: Final[tuple[_Rule, ...]] = (
-    ("private key", re.compile(_ARMOUR), lambda _: True),
-    ("Anthropic key", re.compile(r"\bsk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{20,200}"), _is_random),
-    ("OpenRouter key", re.compile(r"\bsk-or-v1-[0-9a-f]{48,80}"), _is_random),
-    ("OpenAI key", re.compile(r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,200}"), _is_random),
-    ("GitHub token", re.compile(r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{36,255}"), _github),
-    ("GitHub token", re.compile(r"\bgithub_pat_[A-Za-z0-9_]{50,255}"), _is_random),
-    ("GitLab token", re.compile(r"\bglpat-[A-Za-z0-9_-]{20,64}"), _is_random),
-    ("AWS key id", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"), _is_random),
-    ("Google key", re.compile(r"\bAIza[A-Za-z0-9_-]{35}"), _is_random),
-    ("Google token", re.compile(r"\bya29\.[A-Za-z0-9_-]{30,300}"), _is_random),
-    ("xAI key", re.compile(r"\bxai-[A-Za-z0-9]{60,100}"), _is_random),
-    ("Groq key", re.compile(r"\bgsk_[A-Za-z0-9]{40,80}"), _is_random),
-    ("Hugging Face token", re.compile(r"\bhf_[A-Za-z0-9]{30,60}"), _is_random),
-    ("Slack token", re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}"), _is_random),
-    ("Slack webhook", re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{30,100}"), _is_random),
-    ("Stripe key", re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{20,120}"), _is_random),
-    ("Telegram token", re.compile(r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b"), _is_random),
-    ("npm token", re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"), _is_random),
-    ("PyPI token", re.compile(r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,300}"), _is_random),
-    ("age key", re.compile(r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}"), lambda _: True),
-    ("Brave key", re.compile(r"\bBSA[A-Za-z0-9_-]{26,32}\b"), _is_random),
-    ("Tavily key", re.compile(r"\btvly-[A-Za-z0-9-]{20,60}"), _is_random),
-    ("web token", re.compile(r"\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}", re.ASCII), _jwt),
-    ("password in an address", re.compile(_USERINFO), _is_random),
-    ("secret", re.compile(_ASSIGNED, re.IGNORECASE), _is_key),
+_SOURCES: Final[tuple[tuple[str, str, int, Callable[[str], bool]], ...]] = (
+    ("private key", _ARMOUR, 0, lambda _: True),
+    ("Anthropic key", r"\bsk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{20,200}", 0, _is_random),
+    ("OpenRouter key", r"\bsk-or-v1-[0-9a-f]{48,80}", 0, _is_random),
+    ("OpenAI key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,200}", 0, _is_random),
+    ("GitHub token", r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{36,255}", 0, _github),
+    ("GitHub token", r"\bgithub_pat_[A-Za-z0-9_]{50,255}", 0, _is_random),
+    ("GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,64}", 0, _is_random),
+    ("AWS key id", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b", 0, _is_random),
+    ("Google key", r"\bAIza[A-Za-z0-9_-]{35}", 0, _is_random),
+    ("Google token", r"\bya29\.[A-Za-z0-9_-]{30,300}", 0, _is_random),
+    ("xAI key", r"\bxai-[A-Za-z0-9]{60,100}", 0, _is_random),
+    ("Groq key", r"\bgsk_[A-Za-z0-9]{40,80}", 0, _is_random),
+    ("Hugging Face token", r"\bhf_[A-Za-z0-9]{30,60}", 0, _is_random),
+    ("Slack token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}", 0, _is_random),
+    ("Slack webhook", r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{30,100}", 0, _is_random),
+    ("Stripe key", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{20,120}", 0, _is_random),
+    ("Telegram token", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b", 0, _is_random),
+    ("npm token", r"\bnpm_[A-Za-z0-9]{36}\b", 0, _is_random),
+    ("PyPI token", r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,300}", 0, _is_random),
+    ("age key", r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}", 0, lambda _: True),
+    ("Brave key", r"\bBSA[A-Za-z0-9_-]{26,32}\b", 0, _is_random),
+    ("Tavily key", r"\btvly-[A-Za-z0-9-]{20,60}", 0, _is_random),
+    ("web token", r"\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}", re.ASCII, _jwt),
+    ("password in an address", _USERINFO, 0, _is_random),
+    ("secret", _ASSIGNED, re.IGNORECASE, _is_key),
 )  # fmt: skip
+
+
+@cache
+def _rules() -> tuple[_Rule, ...]:
+    return tuple((kind, re.compile(source, flags), holds) for kind, source, flags, holds in _SOURCES)
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
     """Every secret in `text`, rule by rule; spans may overlap. One right behind another is found too."""
-    for kind, pattern, holds in _RULES:
+    for kind, pattern, holds in _rules():
         for match in pattern.finditer(text):
             group = 1 if pattern.groups else 0
             if holds(match[group]):
@@ -116,7 +122,7 @@ def _following(text: str, at: int) -> Iterator[Secret]:
     found = True
     while found and text[at : at + 1].isalnum():
         rest, found = text[at : at + 512], False
-        for kind, pattern, holds in _RULES:
+        for kind, pattern, holds in _rules():
             match = pattern.match(rest)
             group = 1 if pattern.groups else 0
             if match and holds(match[group]):

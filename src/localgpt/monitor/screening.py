@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from localgpt.injection import Finding, clean_line, scan
-from localgpt.injection.streaming import StreamScreen
 from localgpt.monitor.events import Event, Level, Notice, TextDelta
 from localgpt.monitor.journal import Journal
+
+if TYPE_CHECKING:
+    from localgpt.injection import Finding
 
 #: Sentences of the system prompt that stand in no other text: an answer with them gives the prompt away.
 CANARIES: Final = (
@@ -23,6 +24,8 @@ def noticed(journal: Journal, text: str, source: str, call_id: str = "") -> Iter
     """Scan what came from outside; every finding goes to the log by kind, and to the user in one line."""
     if not text:
         return
+    from localgpt.injection import scan
+
     report = scan(text[:_SCANNED_CHARS])
     counts = Counter(finding.kind.value for finding in report.findings)
     for kind, count in counts.items():
@@ -38,6 +41,8 @@ def noticed(journal: Journal, text: str, source: str, call_id: str = "") -> Iter
 
 
 def _from(source: str) -> str:
+    from localgpt.injection import clean_line
+
     return f"text from {clean_line(source, 80) or 'a tool'}"
 
 
@@ -53,6 +58,8 @@ class Outgoing:
     """The answer of one turn on its way to the user."""
 
     def __init__(self) -> None:
+        from localgpt.injection.streaming import StreamScreen
+
         self._screen = StreamScreen(CANARIES)
 
     def feed(self, text: str) -> Iterator[Event]:
