@@ -80,6 +80,7 @@ class House:
         assert self._guard.state == "valid", self._guard.state
         self._log = AuditLog.open(self._paths.audit_dir, key=key)
         self._journal = Journal(self._log, "bench")
+        self._sessions = 0
         environ = {"HOME": str(self._root / "home"), "PATH": "/usr/bin:/bin"}
         config = load(self._paths.config_file, {}).config
         self._confinement = Confinement(Project(project, True), config.sandbox, self._paths, environ)
@@ -96,8 +97,9 @@ class House:
 
     def session(self, host: FunctionHost, user: User, prompt: str) -> Conversation:
         """A new session in which the user has just said `prompt`."""
+        self._sessions += 1
         mediator = Mediator(
-            journal=self._journal,
+            journal=self._journal.for_session(f"bench-{self._sessions}"),  # each has its own share of the log
             guard=self._guard,
             confinement=self._confinement,
             approvals=Approvals(user),

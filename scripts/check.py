@@ -59,6 +59,8 @@ def steps(pytest_arguments: Sequence[str]) -> tuple[Step, ...]:
         Step("benches", (python, "-m", "bench", "--fast")),
         Step("benches-full", (python, "-m", "bench"), always=False),
         Step("fuzz", (python, "-m", "fuzz", "--seconds", "300"), always=False),
+        Step("agentdojo", (python, "-m", "bench.agentdojo", "--check"), always=False),
+        Step("adaptive", (python, "-m", "bench.adaptive"), always=False),
         Step("release", (python, "scripts/build.py"), always=False),
         Step("mutations", (python, "scripts/mutate_sandbox.py"), always=False),
         Step(

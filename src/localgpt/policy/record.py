@@ -25,6 +25,7 @@ _DEPTH: Final = 12
 _NUMBER: Final = re.compile(r"(?<![\w.,-])-?\d(?:[\d.,]*\d)?(?!\w)")
 _TOKEN: Final = re.compile(r"\w+")
 _PARTS: Final = re.compile(r"[\n,;:|\t]+")
+_LABELLED: Final = 2  #: parts of "label: value", which is no list
 _NAME_CHARS: Final = 4  #: a shorter name singles nothing out
 
 
@@ -330,11 +331,10 @@ def _enter_typed(book: _Book, folded: str) -> None:
 
 
 def _enter_parts(book: _Book, text: str, level: Authority) -> None:
-    """A system's text may be a list: "Hotels: A, B": each part is a value of its own."""
-    for part in _PARTS.split(text):
-        folded = fold(part)
-        if 0 < len(folded) <= MAX_KEY_CHARS:
-            book.keep(("text", folded), level)
+    """A system's text may be a list: "Hotels: A, B": each part is a value of its own, and none of several is chosen."""
+    parts = [folded for folded in map(fold, _PARTS.split(text)) if 0 < len(folded) <= MAX_KEY_CHARS]
+    for folded in parts:
+        book.keep(("text", folded), level if len(parts) <= _LABELLED else min(level, Authority.ATTESTED))
 
 
 def _bounded(texts: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
