@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from localgpt import canon
 from localgpt.policy import Flow, Request, Scope, builtin_policy, decide
 from localgpt.policy.acts import returned, take_apart
 from localgpt.policy.authority import Act, Kind, Role, Source, ToolSpec
@@ -25,7 +26,7 @@ def flow(values: int) -> Flow:
     state = Flow(words=read_words(("Read my mail and send bob@x.example a summary with the file 'plan.docx'",)))
     rules, count = builtin_policy().flow, 0
     while len(state.record.marks) < values:
-        mails = [
+        mails: canon.Json = [
             {"id": f"m{count + n}", "sender": f"p{count + n}@x{n}.example", "date": f"2031-0{n % 9 + 1}-11",
              "text": f"letter {count + n} see www.site{count + n}.example and call {count * 7 + n}"}
             for n in range(200)
