@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from localgpt import canon
 from localgpt.policy import Flow, Request, Scope, builtin_policy, decide
 from localgpt.policy.acts import returned, take_apart
-from localgpt.policy.authority import Act, Kind, Role, Source, ToolSpec
+from localgpt.policy.authority import Act, Json, Kind, Role, Source, ToolSpec
 from localgpt.policy.words import read_words
 
 MEDIAN_US, P99_US = 100.0, 1000.0
@@ -26,7 +25,7 @@ def flow(values: int) -> Flow:
     state = Flow(words=read_words(("Read my mail and send bob@x.example a summary with the file 'plan.docx'",)))
     rules, count = builtin_policy().flow, 0
     while len(state.record.marks) < values:
-        mails: canon.Json = [
+        mails: Json = [
             {"id": f"m{count + n}", "sender": f"p{count + n}@x{n}.example", "date": f"2031-0{n % 9 + 1}-11",
              "text": f"letter {count + n} see www.site{count + n}.example and call {count * 7 + n}"}
             for n in range(200)
