@@ -92,9 +92,8 @@ def _figures(honest: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[
         "questions": sum(row["assisted"]["asked"] for row in honest),
         "tasks_with_a_question": sum(row["assisted"]["asked"] > 0 for row in honest),
         "effects": sum(row["assisted"]["effects"] for row in honest),
-        "utility_under_hijack": sum(
-            row["refused"]["asap"]["useful"] and row["refused"]["end"]["useful"] for row in pairs
-        ),
+        "utility_under_hijack": sum(row["refused"]["asap"]["useful"] for row in pairs),
+        "utility_under_hijack_end": sum(row["refused"]["end"]["useful"] for row in pairs),
         "broken_if_all_approved": len(approved),
         "broken_if_all_approved_share": round(len(approved) / attacks, 4),
         "questions_per_attack": round(shown / attacks, 3),
