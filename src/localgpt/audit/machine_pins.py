@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from localgpt.audit.pin_places import JOURNAL_SOCKET, FilePin, JournalPin, read_file_pin, read_journal_pin
-from localgpt.audit.pin_service import DEFAULT_SOCKET, ServicePin, read_service_pin
-from localgpt.audit.pins import Pins, PinSet
-from localgpt.audit.report import PinReading
+from localgpt.audit.pins import DEFAULT_SOCKET, JOURNAL_SOCKET, Pins, PinSet
 from localgpt.crypto import DeviceKey
+
+if TYPE_CHECKING:
+    from localgpt.audit.report import PinReading
 
 _FILE: Final = "LOCALGPT_PIN_FILE"
 _SOCKET: Final = "LOCALGPT_PIN_SOCKET"
@@ -25,16 +25,25 @@ def default_pins(directory: Path, environ: Mapping[str, str]) -> Pins:
     directory = directory.absolute()
     pins: list[Pins] = []
     if JOURNAL_SOCKET.exists():
+        from localgpt.audit.pin_places import JournalPin  # noqa: PLC0415 -- a session starts sooner without what it lacks
+
         pins.append(JournalPin(directory))
     if (path := _socket(environ)) is not None:
+        from localgpt.audit.pin_service import ServicePin  # noqa: PLC0415 -- as above
+
         pins.append(ServicePin(directory, path))
     if name := environ.get(_FILE):
+        from localgpt.audit.pin_places import FilePin  # noqa: PLC0415 -- as above
+
         pins.append(FilePin(Path(name)))
     return PinSet(*pins)
 
 
 def read_pins(directory: Path, key: DeviceKey, environ: Mapping[str, str]) -> tuple[PinReading, ...]:
     """What they say."""
+    from localgpt.audit.pin_places import read_file_pin, read_journal_pin  # noqa: PLC0415 -- as above
+    from localgpt.audit.pin_service import read_service_pin  # noqa: PLC0415 -- as above
+
     directory = directory.absolute()
     readings: list[PinReading] = []
     if JOURNAL_SOCKET.exists():

@@ -21,12 +21,11 @@ from typing import Final
 from localgpt.audit.checkpoints import Checkpoint, identity_of
 from localgpt.audit.disk import Disk, SystemDisk, replace_file
 from localgpt.audit.files import read_bytes
-from localgpt.audit.pins import PinTier
+from localgpt.audit.pins import JOURNAL_SOCKET, PinTier
 from localgpt.audit.report import Pinned, PinReading
 from localgpt.crypto import DeviceKey
 from localgpt.crypto.note import Note, NoteError, parse_note
 
-JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
 _IDENTIFIER: Final = "localgpt-audit"
 _MOST_RECORDS: Final = 5000  #: a flood of forged records cannot make verification endless; it is told
 _MOST_BYTES: Final = 16 * 1024

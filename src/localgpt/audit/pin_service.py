@@ -27,11 +27,10 @@ from localgpt import canon
 from localgpt.audit.disk import SystemDisk, replace_file
 from localgpt.audit.entry import genesis, read_link
 from localgpt.audit.errors import EntryCorrupted, PinUnreachable
-from localgpt.audit.pins import PinTier
+from localgpt.audit.pins import DEFAULT_SOCKET, PinTier
 from localgpt.audit.report import Pinned, PinReading
 from localgpt.audit.scan import LogReader
 
-DEFAULT_SOCKET: Final = Path("/run/localgpt-pin/socket")
 _TIMEOUT_S: Final = 2.0
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _TOGETHER: Final = 64

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
+
+JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
+DEFAULT_SOCKET: Final = Path("/run/localgpt-pin/socket")  #: of the pin service of another user
 
 
 class PinTier(StrEnum):

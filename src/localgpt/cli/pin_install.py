@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from localgpt.audit.pin_service import DEFAULT_SOCKET, unit_text
+from localgpt.audit.pin_service import unit_text
+from localgpt.audit.pins import DEFAULT_SOCKET
 from localgpt.errors import AuditError
 
 _USER: Final = "localgpt-pin"

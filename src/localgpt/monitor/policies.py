@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from localgpt.audit.query import Query, read_entries
 from localgpt.config import Paths
 from localgpt.crypto import DeviceKey
 from localgpt.errors import AuditError
@@ -35,6 +34,8 @@ def logged_signatures(audit_dir: Path, workspace: Path) -> Callable[[], int]:
 
 
 def _highest(audit_dir: Path, workspace: str) -> int:
+    from localgpt.audit.query import Query, read_entries  # noqa: PLC0415 -- only when the state remembers nothing
+
     highest = 0
     try:
         for entry in read_entries(audit_dir, Query(kinds=_KINDS, path=workspace)):

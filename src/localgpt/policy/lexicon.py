@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -29,6 +29,7 @@ _WORD: Final = re.compile(r"\w+(?:['’.-]\w+)*|[#$€£№]|n[°º]")
 _SENTENCE: Final = re.compile(r"[.!?;:\n](?=\s|$)|[。！？；\n]")
 _ARABIC_PREFIXES: Final = ("وال", "فال", "بال", "لل", "ال", "و", "ف", "ب", "ل", "ك")
 _ARABIC_MARKS: Final = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u0640]")
+_SHORT_WORDS: Final = 64  #: a request in no language that is known by its common words may still hold a known pattern
 _FEW_WORDS: Final = 4  #: in a prompt so short one known word is enough
 _MIN_SHARE: Final = 0.15  #: of a prompt's words that a lexicon must know for the prompt to be in its language
 
@@ -176,9 +177,9 @@ def spoken(text: str) -> tuple[Lexicon, ...]:
     """The lexicons whose language a folded text is written in; none when it is in no known one."""
     words = tokens(text)
     found = tuple(lexicon for lexicon in lexicons() if _share(lexicon, text, words) >= _MIN_SHARE)
-    return found or tuple(
-        lexicon for lexicon in lexicons() if any(any(granted(lexicon, s, {})) for s in sentences(text))
-    )
+    if found or len(words) > _SHORT_WORDS:  # a long text without a language is a paste, not a request
+        return found
+    return tuple(lexicon for lexicon in lexicons() if any(any(granted(lexicon, s, {})) for s in sentences(text)))
 
 
 def _share(lexicon: Lexicon, text: str, words: Sequence[str]) -> float:
@@ -253,13 +254,14 @@ def _follow(lexicon: Lexicon, pattern: Pattern, index: int, words: Sequence[str]
 def _option_at(lexicon: Lexicon, option: Sequence[str], words: Sequence[str], start: int) -> bool:
     if start + len(option) > len(words):
         return False
-    return all(_is_word(lexicon, wanted, words[start + i]) for i, wanted in enumerate(option))
+    return all(_is_word(lexicon.match, wanted, words[start + i]) for i, wanted in enumerate(option))
 
 
-def _is_word(lexicon: Lexicon, wanted: str, word: str) -> bool:
+@lru_cache(maxsize=1 << 16)
+def _is_word(match: Match, wanted: str, word: str) -> bool:
     if _fits(wanted, word) or _fits(wanted, _plain(word)):
         return True
-    if lexicon.match is not Match.PREFIXED:
+    if match is not Match.PREFIXED:
         return False
     bare = _ARABIC_MARKS.sub("", word)
     return _fits(wanted, bare) or any(

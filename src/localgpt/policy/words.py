@@ -28,6 +28,7 @@ _SHORT_FIGURE: Final = re.compile(r"(?<![\w.,:/-])\d{1,5}(?![\w:/@]|[.,]\d)")
 _SEVERAL: Final = re.compile(r"\b\d+ [^.,;\n]{0,20}")  #: "the 10 most recent" singles nothing out
 _GLUED: Final = re.compile(r"([a-z0-9][.!?])([A-Z][a-z])")  #: a forgotten space, as in "example.org.They"
 _SHORT_ID_DIGITS: Final = 5
+MOST_CHARS: Final = 8192
 _AFFIRM_WORDS: Final = 5
 
 Grants = Mapping[str, Mapping[str, tuple[Pattern, ...]]]
@@ -68,9 +69,11 @@ NO_WORDS: Final = Words()
 def read_words(turns: Sequence[str], own: Grants | None = None) -> Words:
     """Read the user's words. `turns`: what was typed so far, the present request last. `own`: declared grants.
 
-    Values keep their authority over turns; grants are those of the present request, and of the one before when the
-    present one only says "yes".
+    Of each turn the first `MOST_CHARS` characters are read: what is longer is no request that somebody typed, and a
+    value beyond them has no authority. Values keep their authority over turns; grants are those of the present request,
+    and of the one before when the present one only says "yes".
     """
+    turns = [turn[:MOST_CHARS] for turn in turns]
     texts = [_fold_lines(turn) for turn in turns]
     if not texts:
         return Words()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from localgpt.sandbox import rules, seccomp, zygote
 from localgpt.sandbox.aftermath import NOTHING
@@ -31,7 +31,6 @@ from localgpt.sandbox.faults import (
 )
 from localgpt.sandbox.grants import landlock_grants
 from localgpt.sandbox.holds import MARK_NS
-from localgpt.sandbox.learn import WATCHED, Learner, Touch
 from localgpt.sandbox.link import Canaries, Link
 from localgpt.sandbox.mounts import ViewRefused
 from localgpt.sandbox.nesting import refused_namespaces
@@ -45,6 +44,9 @@ from localgpt.sandbox.support import usable_abi
 from localgpt.sandbox.syscalls import ARCH
 from localgpt.sandbox.toolchains import is_inside
 from localgpt.sandbox.usage import uncounted
+
+if TYPE_CHECKING:
+    from localgpt.sandbox.learn import Learner, Touch
 
 _PIDS_PER_NAMESPACE_SINCE: Final = (6, 14)
 _SIGKILL: Final = 9
@@ -284,7 +286,7 @@ class Executor:
                 if self.plan.networked:
                     self._egress = Egress(self.plan.hosts, self._gatekeeper)
                 setup = _setup(self.plan, rung, abi, canaries, self.temporary) | _protected(self._protection)
-                setup["watch"] = seccomp.assemble_watch(ARCH, WATCHED) if self._watches else b""
+                setup["watch"] = _watched_calls() if self._watches else b""
                 env = {os.fsencode(name): os.fsencode(value) for name, value in self._environment()}
                 self._cgroup, said = delegated(self.plan.limits.memory_bytes, self.plan.limits.processes)
                 more = {"identities": self._roots.identities(), "env": env}
@@ -294,7 +296,7 @@ class Executor:
                 if self._egress is not None:
                     mechanisms += self._egress.ready(self._link.take_descriptor())
                 if self._watches:
-                    self._learner = Learner(self._link.take_descriptor())
+                    self._learner = _learner(self._link.take_descriptor())
                 mechanisms = with_cgroup(mechanisms, self._cgroup, self._link.warden_pid, said)
                 heard = canaries.heard()
             unwinding.pop_all()
@@ -332,6 +334,18 @@ class Executor:
         if self._roots is not None:
             self._roots.close()
             self._roots = None
+
+
+def _watched_calls() -> bytes:
+    from localgpt.sandbox.learn import WATCHED  # noqa: PLC0415 -- for `--learn` alone, and a session starts sooner without
+
+    return seccomp.assemble_watch(ARCH, WATCHED)
+
+
+def _learner(listener: int) -> Learner:
+    from localgpt.sandbox.learn import Learner  # noqa: PLC0415 -- as above
+
+    return Learner(listener)
 
 
 _known_refusal: list[str] = []  # why this host has no rung A, once it said so: it will not change its mind
