@@ -28,9 +28,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from bench import _peers
+from bench._machine import SLOW, slowness
 from localgpt.sandbox import Executor, Plan, Pool, Rung, tree
 
 LIMIT_ADDED_MS = 0.3
@@ -60,7 +62,13 @@ def loud() -> bool:
     """Whether others use this machine so much that times of single events say nothing."""
     if os.sched_getscheduler(0) in {os.SCHED_FIFO, os.SCHED_RR}:
         return False
-    return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
+    return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1) or slow()
+
+
+@cache
+def slow() -> bool:
+    """Whether this machine is much slower now than the one the limits are for; looked at once."""
+    return slowness() > SLOW
 
 
 def percentile(values: list[float], part: float) -> float:

@@ -1,0 +1,42 @@
+"""How fast this machine is now, beside the one on which limits in milliseconds were set.
+
+Start-up is bound by the interpreter. The same interpreter on the same machine has been seen to take twice as long an
+hour later, when the host served others: a limit in milliseconds then says nothing of the program. So each run times a
+fixed piece of work first; where that takes far longer than on the reference machine, figures are shown and not judged.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Final
+
+REFERENCE_MS: Final = 50.0  #: of `_WORK`, worked out for a machine on which `localgpt config show` takes 70 ms in all
+SLOW: Final = 1.25
+_WORK: Final = """
+import argparse, dataclasses, inspect, json, subprocess, typing
+for number in range(20):
+    dataclasses.make_dataclass(f"C{number}", [(f"f{n}", int) for n in range(5)], frozen=True, slots=True)
+"""
+
+
+def slowness(rounds: int = 7) -> float:
+    """How many times longer than on the reference machine the work takes; the median of `rounds`."""
+    environ = {"PATH": os.environ.get("PATH", "")}
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-S", "-c", _WORK], env=environ, check=True)
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times) / REFERENCE_MS
+
+
+def is_judged() -> bool:
+    """Whether this machine is fast enough now for limits in milliseconds; says so when it is not."""
+    factor = slowness()
+    if factor > SLOW:
+        print(f"this machine is {factor:.1f} times slower than the reference now: figures are shown and not judged")
+    return factor <= SLOW
