@@ -23,6 +23,7 @@ from localgpt.policy.errors import (
     SignerChanged,
     SigningFailed,
 )
+from localgpt.policy.extends import shipped_rules
 from localgpt.policy.model import Rule, Subject
 from localgpt.policy.noted import parse_policy_note, read_public_key, sign_as_note
 from tests.policy.support import KEY
@@ -255,6 +256,7 @@ def test_a_private_key_file_that_others_can_read(tmp_path):
 def test_a_damaged_installation_is_named(monkeypatch):
     with pytest.raises(BuiltinBroken):
         parse_table(b"version = 1\n")
+    shipped_rules.cache_clear()  # another test may have read the sound one
     monkeypatch.setattr("localgpt.policy.extends.shipped", lambda name: b"version = 9\n")
     document = parse_document(b'```toml policy\nextends = "strict"\n```\n')
     with pytest.raises(BuiltinBroken):

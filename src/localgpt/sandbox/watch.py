@@ -77,6 +77,7 @@ class Watch:
         self._matters = matters
         self._descriptors = [kernel.open_beneath_no_symlink(os.fsencode(root)) for root in roots]
         self._places: dict[int, Place] = {}
+        self._young: dict[Place, int] = {}
         self._fd = -1
         with contextlib.suppress(OSError):  # too many watches of this user's: everything is looked through instead
             self._fd = kernel.call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
@@ -212,11 +213,18 @@ class Watch:
         return found, all_seen
 
     def _since(self, since_ns: int) -> set[Place]:
-        found = set()
+        """By the time of change alone. What the last look found with that very time is no news: a look may come sooner
+        than the clock that stamps files ticks."""
+        found, young = set(), {}
         for folder, names in self.start():
             for place in map(folder.below, names):
-                if self._matters(place) or self._changed_at(place) >= since_ns - _CLOCK_NS:
+                changed_at = self._changed_at(place)
+                is_news = changed_at >= since_ns - _CLOCK_NS and self._young.get(place) != changed_at
+                if is_news or self._matters(place):
                     found.add(place)
+                if changed_at >= since_ns - _CLOCK_NS and since_ns:
+                    young[place] = changed_at
+        self._young = young or self._young
         return found
 
     def _changed_at(self, place: Place) -> int:
