@@ -119,7 +119,7 @@ def test_the_socket_is_the_users_alone_and_goes_with_the_server(model_file: Path
         assert not stat.S_IMODE(mode) & 0o077
         assert (server.ready.base_url, server.ready.context_tokens) == ("http://localhost/v1", 8192)
         server.process.channel.close()
-        assert server.process.process.wait(10) == 0
+        assert server.process.process.wait(60) == 0
         assert not path.exists()
 
 
