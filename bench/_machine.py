@@ -1,8 +1,8 @@
 """How fast this machine is now, beside the one on which limits in milliseconds were set.
 
 Start-up is bound by the interpreter. The same interpreter on the same machine has been seen to take twice as long an
-hour later, when the host served others: a limit in milliseconds then says nothing of the program. So each run times a
-fixed piece of work first; where that takes far longer than on the reference machine, figures are shown and not judged.
+hour later, when the host served others: a limit in milliseconds then says nothing of the program. So each run that
+misses one times a fixed piece of work as well, and judges beside it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def slowness(rounds: int = 7) -> float:
     return statistics.median(times) / REFERENCE_MS
 
 
-def is_judged() -> bool:
-    """Whether this machine is fast enough now for limits in milliseconds; says so when it is not."""
-    factor = slowness()
-    if factor > SLOW:
-        print(f"this machine is {factor:.1f} times slower than the reference now: figures are shown and not judged")
-    return factor <= SLOW
+def scale() -> float:
+    """What a limit in milliseconds is multiplied with here and now: 1 on the reference machine and on faster ones."""
+    factor = max(1.0, slowness())
+    if factor > 1:
+        print(f"this machine is {factor:.2f} times slower than the reference now: so much more is allowed")
+    return factor

@@ -2,11 +2,11 @@
 
     python -m bench.prompt [--json] [--rounds N] [--check]
 
-The home is set up and the folder trusted, as on every start but the first; the configured model server does not exist,
-for no model is asked before the first word. What is waited for is the line editor switching the terminal to bracketed
-paste. By then the sandbox is proven and the policy verified: the banner above the prompt says so. ``--check`` judges
-the tenth percentile, because a busy neighbour can only make a start slower, and nothing on a machine much slower than
-the one the limit is for (`bench._machine`).
+The home is set up, the policy signed and the folder trusted, as on every start but the first; the configured model
+server does not exist, for no model is asked before the first word. What is waited for is the line editor switching the
+terminal to bracketed paste. By then the sandbox is proven and the policy verified: the banner above the prompt says so.
+``--check`` judges the tenth percentile, because a busy neighbour can only make a start slower, against a limit that is
+stretched on a machine slower than the one it is for (`bench._machine`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench._machine import is_judged
+from bench._machine import scale
 from bench.startup import compile_packages
 
 LIMIT_MS = 400.0
@@ -92,7 +92,8 @@ def measure(rounds: int) -> list[float]:
             "TERM": "xterm",
             "XDG_RUNTIME_DIR": str(home / ".run"),
         }
-        subprocess.run([*command, "init"], env=environ, check=True, capture_output=True)
+        for set_up in (["init"], ["sign", "--yes"]):
+            subprocess.run([*command, *set_up], env=environ, check=True, capture_output=True)
         times = [start_once([*command, "chat", "--trust"], environ, folder) for _ in range(rounds + 2)]
     return times[2:]
 
@@ -112,7 +113,7 @@ def main() -> int:
     else:
         print("chat, start to prompt      p10     p50     p90  limit")
         print(f"milliseconds           {p10:7.0f} {p50:7.0f} {p90:7.0f} {LIMIT_MS:6.0f}")
-    if options.check and p10 > LIMIT_MS and is_judged():
+    if options.check and p10 > LIMIT_MS and p10 > LIMIT_MS * scale():
         print(f"the prompt takes {p10:.0f} ms at best, above {LIMIT_MS:.0f} ms", file=sys.stderr)
         return 1
     return 0
