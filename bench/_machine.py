@@ -3,6 +3,8 @@
 Start-up is bound by the interpreter. The same interpreter on the same machine has been seen to take twice as long an
 hour later, when the host served others: a limit in milliseconds then says nothing of the program. So each run that
 misses one times a fixed piece of work as well, and judges beside it.
+
+The reference itself was estimated on a slow day from what an earlier version took on a fast one: it is to be measured.
 """
 
 from __future__ import annotations
